@@ -1,0 +1,2 @@
+//! Load generator, origin and floor.
+fn main() {}

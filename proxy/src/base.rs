@@ -1,0 +1,10 @@
+//! Words shared by every stage: reasons, faults, ids, the clock's values, metric names.
+
+pub mod fault;
+pub mod id;
+pub mod instant;
+pub mod reason;
+
+pub use fault::{Fault, Party, Retry};
+pub use instant::Instant;
+pub use reason::Reason;

@@ -1,0 +1,1 @@
+//! Buffers: ranges of received memory that are shared without copying.

@@ -1,0 +1,1 @@
+//! Configuration: document, checked form, immutable snapshot.

@@ -1,0 +1,1 @@
+//! The control plane: management API, probes, DNS; ordinary tokio threads.

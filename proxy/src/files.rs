@@ -1,0 +1,1 @@
+//! Threads whose work is files: the log writer.

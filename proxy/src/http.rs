@@ -1,0 +1,1 @@
+//! HTTP messages: parsing, framing, serialising; no I/O and no clock.

@@ -1,0 +1,1 @@
+//! Responses made here: error pages, redirects, static answers, header edits.

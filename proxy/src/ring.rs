@@ -1,0 +1,1 @@
+//! The worker's io_uring driver and executor.

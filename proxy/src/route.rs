@@ -1,0 +1,1 @@
+//! Routes: host and path index, redirects, rewrites, header edits.

@@ -1,0 +1,1 @@
+//! Targets: groups, balancing, health, outliers, limits.

@@ -1,0 +1,1 @@
+//! What happened to a request: outcome, counters, access log.

@@ -1,0 +1,1 @@
+//! One core: runtime, accept loops, per-core state, mailbox.
