@@ -85,6 +85,7 @@ pub(super) struct Driver {
     exhausted: RefCell<Vec<Rc<Acceptor>>>,
     /// When they try again, unless a descriptor is closed before.
     accept_again: Cell<Option<Instant>>,
+    #[expect(clippy::vec_box, reason = "they move between this and sockets while the kernel has their address")]
     transmits: RefCell<Vec<Box<Transmit>>>,
     pub(super) timers: Timers,
     pub(super) executor: Executor,

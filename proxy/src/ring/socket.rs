@@ -173,6 +173,3 @@ impl Drop for Socket {
         try_with(|driver| self.0.abandon(driver));
     }
 }
-
-#[cfg(test)]
-mod tests;
