@@ -4,7 +4,7 @@ use toml_edit::{ArrayOfTables, Item, TableLike, Value};
 
 use super::problem::Code;
 use super::reader::{Reader, Spot, nearest};
-use super::table::{Overlay, Range, Table, TableInfo};
+use super::table::{Narrows, Overlay, Range, Table, TableInfo};
 
 /// A way of writing values of type `Out`.
 pub trait Format {
@@ -284,8 +284,8 @@ pub struct RouteSub<T>(std::marker::PhantomData<T>);
 
 impl<T: Overlay> Format for RouteSub<T> {
     type Out = T;
-    const ABSENT: Option<&'static str> = Some("the listener's");
-    const TABLE: Option<fn() -> TableInfo> = Some(|| T::INFO);
+    const ABSENT: Option<&'static str> = Some("as before the route");
+    const TABLE: Option<fn() -> TableInfo> = Some(|| TableInfo { narrows: Narrows::Route, ..T::INFO });
 
     fn kind() -> String {
         "a table".to_owned()
@@ -311,7 +311,7 @@ fn read_table<F: Format, T: Table>(
         return None;
     };
     let at = match spot.element {
-        Some((index, _)) => reader.listed::<T>(table, node, spot, label_of::<T>(table, index, reader)),
+        Some((index, _)) => reader.listed(table, node, spot, label_of::<T>(table, index, reader)),
         None => reader.inner(table, node, spot),
     };
     read(table, at, reader)
@@ -323,7 +323,7 @@ pub struct Objects<T>(std::marker::PhantomData<T>);
 impl<T: Table> Format for Objects<T> {
     type Out = Vec<T>;
     const ABSENT: Option<&'static str> = Some("none");
-    const TABLE: Option<fn() -> TableInfo> = Some(|| T::INFO);
+    const TABLE: Option<fn() -> TableInfo> = Some(|| TableInfo { many: true, ..T::INFO });
 
     fn kind() -> String {
         "a list of tables".to_owned()

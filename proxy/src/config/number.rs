@@ -37,6 +37,11 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
+/// A duration as documents write it: an integer and a unit.
+pub fn duration_from_text(text: &str) -> Option<Duration> {
+    quantity(text, &UNITS_OF_TIME).map(Duration::from_millis)
+}
+
 /// A bound's TOML text as the number it stands for.
 fn bound(text: &str) -> i128 {
     let inner = text.trim_matches('"');

@@ -6,7 +6,7 @@ use toml_edit::{Document, Item, TableLike};
 
 use super::format::{Format, Node};
 use super::problem::{At, Code, Place, Position, Problem, Problems};
-use super::table::{Key, Table};
+use super::table::Key;
 
 /// Reads one document.
 pub struct Reader {
@@ -64,13 +64,13 @@ impl Reader {
     }
 
     /// The place of one table of a list: its own label, after that of the object it stands in.
-    pub(super) fn listed<T: Table>(&self, table: &dyn TableLike, node: Node<'_>, spot: Spot<'_>, own: String) -> At {
+    pub(super) fn listed(&self, table: &dyn TableLike, node: Node<'_>, spot: Spot<'_>, own: String) -> At {
         let outer = spot.at.place();
         let comma = if outer.label.is_empty() { "" } else { ", " };
         At::new(Place {
             file: self.file.clone(),
             start: self.start_of(node, spot),
-            label: format!("{}{comma}{} {own}", outer.label, T::TITLE),
+            label: format!("{}{comma}{} {own}", outer.label, spot.key.name),
             path: spot.path(),
             prefix: String::new(),
             index: spot.element.map_or(0, |(index, _)| index),

@@ -6,7 +6,7 @@ use toml_edit::TableLike;
 
 use crate::config::format::{Format, FromText, List, Maybe, Node};
 use crate::config::reader::Reader;
-use crate::config::table::{Key, Table, TableInfo, config_table};
+use crate::config::table::{Key, Narrows, Table, TableInfo, config_table};
 use crate::config::text::{Name, Text};
 use crate::config::value::{StatusRange, TemplateKind};
 use crate::config::{At, Code};
@@ -86,7 +86,8 @@ impl Table for ErrorPages {
                 table: None,
             },
         ],
-        overlay: false,
+        many: false,
+        narrows: Narrows::No,
     };
 
     fn read(table: &dyn TableLike, at: At, reader: &mut Reader) -> Option<Self> {
