@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
+use super::format::Format;
+use super::number::{Size, Time};
 use super::raw::Document;
 use super::table::{Key, Narrows, Table, TableInfo};
+use super::text::Name;
 
 /// A table at one of its places in the document.
 #[derive(Clone)]
@@ -56,6 +59,7 @@ document without serving it; an error changes nothing in a running weir.
 - A name is a letter or digit, then up to 63 letters, digits, `.`, `_` or `-`.
 - A secret is never written into the document: `{ file = "/path" }` or `{ env = "NAME" }` says where it is.
 - Where a key takes a value or a list, one value stands for the list of it.
+- A relative path begins at the directory in which weir was started.
 
 This page is generated from the tables that weir reads documents by.
 "#;
@@ -65,38 +69,40 @@ pub fn reference() -> String {
     let mut page = INTRODUCTION.to_owned();
     let sections = sections();
     for (index, section) in sections.iter().enumerate() {
-        // A table that stands in several places is written at the first.
-        if sections[..index].iter().all(|before| before.table.name != section.table.name) {
-            write_section(&mut page, section, &sections[index..]);
+        let same = |other: &&Section| other.table.name == section.table.name;
+        match section.table.narrows {
+            // A table that stands in several places is written at the first.
+            Narrows::No if sections[..index].iter().any(|before| same(&before)) => (),
+            Narrows::No => write_section(&mut page, section, sections[index + 1..].iter().filter(same)),
+            Narrows::All | Narrows::Route => write_narrower(&mut page, section),
         }
     }
     page
 }
 
-fn write_section(page: &mut String, section: &Section, later: &[Section]) {
+// Writing to a String cannot fail: results of it are not looked at below.
+
+fn write_section<'a>(page: &mut String, section: &Section, others: impl Iterator<Item = &'a Section>) {
     let heading = section.headers.last().map_or("Top level".to_owned(), |header| format!("`{header}`"));
-    let also = later.iter().skip(1).filter(|other| other.table.name == section.table.name);
-    let also: Vec<_> = also.filter_map(|other| Some(format!("`{}`", other.headers.last()?))).collect();
-    let mut paragraph = words(section.table.about);
-    if !also.is_empty() {
-        let _ = write!(paragraph, " Also at {}{}.", also.join(", "), route_keys(section, later));
+    let _ = write!(page, "\n## {heading}\n\n{}", words(section.table.about));
+    let others: Vec<_> = others.filter_map(|other| Some(format!("`{}`", other.headers.last()?))).collect();
+    if !others.is_empty() {
+        let _ = write!(page, " Also at {}.", others.join(", "));
     }
-    // Writing to a String cannot fail.
-    let _ = write!(page, "\n## {heading}\n\n{paragraph}\n\n| key | value | default | meaning |\n|---|---|---|---|\n");
+    page.push_str("\n\n| key | value | default | meaning |\n|---|---|---|---|\n");
     for key in section.keys() {
         let _ = writeln!(page, "| `{}` | {} | {} | {} |", key.name, values(key), default(key), cell(&words(key.doc)));
     }
 }
 
-/// Which keys a route may set, where it may not set all.
-fn route_keys(section: &Section, later: &[Section]) -> String {
-    let narrower =
-        later.iter().find(|other| other.table.name == section.table.name && other.table.narrows == Narrows::Route);
-    let Some(narrower) = narrower.filter(|other| other.keys().count() < section.keys().count()) else {
-        return String::new();
+fn write_narrower(page: &mut String, section: &Section) {
+    let header = section.headers.last().map_or("", String::as_str);
+    let global = section.path.rsplit('.').next().unwrap_or_default();
+    let which = match section.keys().count() == section.table.keys.len() {
+        true => "Every key".to_owned(),
+        false => section.keys().map(|key| format!("`{}`", key.name)).collect::<Vec<_>>().join(", "),
     };
-    let keys: Vec<_> = narrower.keys().map(|key| format!("`{}`", key.name)).collect();
-    format!(", there only {}", keys.join(", "))
+    let _ = writeln!(page, "\n## `{header}`\n\n{which} of [`[{global}]`](#{global}), in place of what is said there.");
 }
 
 fn words(lines: &[&str]) -> String {
@@ -118,14 +124,13 @@ fn values(key: &Key) -> String {
     cell(&text)
 }
 
-/// Kinds that the page's introduction explains are named by their first words.
+/// Kinds that the page's introduction explains, by their first words.
 fn short(kind: &str) -> String {
-    let mut text = kind.to_owned();
-    for (long, word) in [("a name: a letter or digit, then up to 63 letters, digits, `.`, `_`, `-`", "a name")] {
-        text = text.replace(long, word);
-    }
-    let cuts = ["a duration such as \"10s\" (ms, s, m, h, d)", "a size such as \"64KiB\" (B, KiB, MiB, GiB, TiB)"];
-    cuts.iter().fold(text, |text, cut| text.replace(cut, cut.split(" such").next().unwrap_or(cut)))
+    let explained = [Name::kind(), Time::kind(), Size::kind()];
+    explained.iter().fold(kind.to_owned(), |text, long| {
+        let end = long.find([':', '"']).map_or(long.as_str(), |end| &long[..end]);
+        text.replace(long, end.trim_end_matches(" such as "))
+    })
 }
 
 fn default(key: &Key) -> String {

@@ -79,6 +79,13 @@ fn routes_without_an_id_follow_the_highest_in_document_order() {
 }
 
 #[test]
+fn no_id_is_given_above_the_highest_possible_one() {
+    let routes = "[[route]]\nid = 2147483647\nlistener = \"web\"\n[[route]]\nlistener = \"web\"\n";
+    let said = problems(&format!("{LISTENER}{routes}"));
+    assert_eq!(said, ["weir.toml:7: route 2147483648: needs an id: there is none above the highest one"]);
+}
+
+#[test]
 fn tables_narrow_each_other_from_global_to_listener_to_route() {
     let document = valid(FULL);
     let (listener, route) = (&document.listeners[1], &document.routes[0]);
@@ -110,13 +117,14 @@ fn page_of_a_route_comes_before_any_global_one() {
 
 #[test]
 fn unknown_key_is_reported_with_its_line_object_and_nearest() {
-    let text =
-        format!("{LISTENER}[[route]]\nid = 10\nlistener = \"web\"\npath_prefx = \"/api\"\n[route.limits]\nqueue = 1\n");
+    let text = format!(
+        "{LISTENER}[[route]]\nid = 10\nlistener = \"web\"\npath_prefx = \"/api\"\n[route.limits]\ninflight = 1\n"
+    );
     assert_eq!(
         problems(&text),
         [
             "weir.toml:7: route 10: unknown key \"path_prefx\"; nearest: \"path_prefix\"",
-            "weir.toml:9: route 10: unknown key \"limits.queue\"",
+            "weir.toml:9: route 10: unknown key \"limits.inflight\"; nearest: \"limits.inflight_max\"",
         ]
     );
     assert_eq!(problems("worker = 2"), ["weir.toml:1: unknown key \"worker\"; nearest: \"workers\""]);
@@ -186,7 +194,7 @@ fn duplicates_are_reported_at_the_later_object() {
         problems(&text),
         [
             "weir.toml:5: listener web: name web is taken: line 1 has it",
-            "weir.toml:6: listener web: bind 0.0.0.0:80 is taken: listener web has it",
+            "weir.toml:6: listener web: bind 0.0.0.0:80 is taken: web has it",
             "weir.toml:11: route 1: id 1 is taken: line 7 has it",
         ]
     );
@@ -301,4 +309,26 @@ fn file_that_is_no_document_gets_one_clear_message() {
 fn equal_documents_are_equal_wherever_their_objects_stand() {
     assert_eq!(valid(FULL), valid(&format!("# moved\n\n{FULL}")));
     assert_ne!(valid(FULL), valid(&FULL.replace("priority = -5", "priority = -4")));
+}
+
+#[test]
+fn management_and_a_listener_do_not_share_an_address() {
+    let text = "[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:9900\"\n";
+    assert_eq!(problems(text), ["weir.toml:3: listener web: bind 127.0.0.1:9900 is taken: weir itself has it"]);
+}
+
+#[test]
+fn name_with_a_line_break_does_not_break_a_message() {
+    let problems = problems("[[listener]]\nname = \"a\\nb\"\nbind = \"0.0.0.0:80\"\n");
+    assert!(problems[0].starts_with("weir.toml:2: listener a\\nb: name = \"a\\nb\" must be a name"), "{problems:?}");
+}
+
+#[test]
+fn examples_for_first_steps_are_valid() {
+    let guide = include_str!("../../../docs/guide/first-config.md");
+    let blocks: Vec<_> = guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 2);
+    blocks.into_iter().for_each(|block| drop(valid(block)));
+    let page = DEFAULT.split_once("<pre>").and_then(|(_, rest)| rest.split_once("</pre>"));
+    assert_eq!(page.map(|(example, _)| valid(example).routes.len()), Some(1));
 }

@@ -253,7 +253,7 @@ impl Format for NameServer {
         let bare = || text.parse::<std::net::IpAddr>().ok().map(|address| SocketAddr::new(address, 53));
         let server = text.parse().ok().or_else(bare);
         if server.is_none() {
-            reader.report(spot, Code::Invalid, &format!("= {} must be {}", node.written(), Self::kind()));
+            reader.report(spot, Code::Invalid, &format!("= {} must be {}", node.written(reader.text()), Self::kind()));
         }
         server
     }

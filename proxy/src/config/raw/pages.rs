@@ -102,7 +102,7 @@ impl Table for ErrorPages {
             };
             // The text of the key itself names the problem, whichever status it is.
             let Some(path) = item.as_str().and_then(|text| PathBuf::from_text(text).ok()) else {
-                let found = Node::of(item).written();
+                let found = Node::of(item).written(reader.text());
                 reader.push(at.coded(Code::WrongType, name, format!("\"{name}\" must be a path; found {found}")));
                 continue;
             };
