@@ -16,6 +16,8 @@ pub mod live;
 pub mod outlier;
 pub mod queue;
 pub mod sticky;
+#[cfg(test)]
+mod testing;
 
 pub use balance::{Ask, Balancer, Balancers, Connection, InFlight, Pick, Picked};
 pub use cells::{Cells, EndpointId, Waiting};

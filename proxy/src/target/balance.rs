@@ -115,6 +115,10 @@ impl Balancer {
     /// The endpoint for an attempt, with a slot reserved.
     pub fn pick(&mut self, live: &RouteLive, ask: &Ask<'_>) -> Pick {
         self.follow(live);
+        if usize::from(ask.choice.group) >= self.groups.len() {
+            // Chosen by another generation's model: its caller chooses again.
+            return Pick::Unusable;
+        }
         for _ in 0..RACES_MAX {
             let Some(found) = self.find(live, ask) else { break };
             if let Some(picked) = self.reserve(live, found) {
@@ -129,13 +133,16 @@ impl Balancer {
     /// What a pick would take, without taking it: explain.
     pub fn preview(&mut self, live: &RouteLive, ask: &Ask<'_>) -> Option<(u16, u16)> {
         self.follow(live);
+        if usize::from(ask.choice.group) >= self.groups.len() {
+            return None;
+        }
         self.find(live, ask).map(|found| (found.target as u16, found.endpoint as u16))
     }
 
-    /// The group's line on this worker: while it is not empty, newcomers enter without picking.
-    pub fn queue(&mut self, live: &RouteLive, choice: Choice) -> &Rc<Queue> {
+    /// Whether requests wait for the group on this worker: a newcomer then enters without picking.
+    pub fn has_line(&mut self, live: &RouteLive, choice: Choice) -> bool {
         self.follow(live);
-        &self.groups[usize::from(choice.group)].queue
+        self.groups.get(usize::from(choice.group)).is_some_and(|group| !group.queue.is_empty())
     }
 
     /// A place in the group's line, for at most the route's queue_timeout.
@@ -144,7 +151,9 @@ impl Balancer {
         if limits.queue_timeout.is_zero() {
             return Err(Refused::Full);
         }
-        self.queue(live, choice).enter(limits.queue_max)
+        self.follow(live);
+        let group = self.groups.get(usize::from(choice.group)).ok_or(Refused::Full)?;
+        group.queue.enter(limits.queue_max)
     }
 
     /// The average time to head of an endpoint on this worker: what p2c_ewma goes by.
