@@ -66,6 +66,7 @@ pub struct ResolverFacts {
     names: AtomicUsize,
     first_round_over: AtomicBool,
     answer_ns: AtomicU64,
+    since_ns: AtomicU64,
 }
 
 impl ResolverFacts {
@@ -74,8 +75,17 @@ impl ResolverFacts {
         self.names.load(Ordering::Relaxed)
     }
 
-    /// Stored when the set of hostnames changes; a first name begins a first round.
-    pub(super) fn set_names(&self, names: usize) {
+    /// When the first name was wanted.
+    pub fn since(&self) -> Instant {
+        Instant::from_nanos(self.since_ns.load(Ordering::Relaxed))
+    }
+
+    /// Stored when the set of hostnames changes; the first of all names begins a first round.
+    pub(super) fn begin(&self, names: usize, now: Instant, first: bool) {
+        if first {
+            self.first_round_over.store(false, Ordering::Release);
+            self.since_ns.store(now.nanos(), Ordering::Relaxed);
+        }
         self.names.store(names, Ordering::Relaxed);
     }
 
