@@ -87,8 +87,9 @@ metrics! {
     DNS_QUERIES, "weir_dns_queries_total", Counter, ["result"], "Resolutions by their result";
     PROBES, "weir_health_probes_total", Counter, ["result"], "Health probes by their result";
     ENDPOINTS, "weir_endpoints", Gauge, ["state"], "Endpoints by state";
+    EJECTIONS, "weir_endpoint_ejections_total", Counter, [], "Endpoints taken out because of what requests met there";
     MANAGEMENT_REQUESTS, "weir_management_requests_total", Counter, ["class"], "Requests to the management API by status class";
-    SERIES_FOLDED, "weir_metrics_folded_routes", Gauge, [], "Routes counted under _other because metrics.max_series is reached";
+    ROUTES_FOLDED, "weir_metrics_folded_routes", Gauge, [], "Routes counted under _other because metrics.max_series is reached";
 }
 
 #[cfg(test)]

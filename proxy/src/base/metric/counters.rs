@@ -125,6 +125,7 @@ labels! {
     /// A bounded queue whose overflow is counted.
     Queue:
     Outlier, "outlier", "facts about endpoints, from a worker to control";
+    Log, "log", "lines of weir's own log";
 }
 
 /// A row of cells, one per value of a label.
