@@ -48,7 +48,8 @@ fn remove_set_add_default_in_order() {
         &[("X-Default", "d"), ("x-have", "d"), ("X-Gone", "d"), ("X-Set", "d")],
     ))
     .unwrap();
-    let came = [("X-Gone", "1"), ("x-set", "old"), ("x-set", "older"), ("x-add", "1"), ("X-Have", "h"), ("x-both", "b")];
+    let came =
+        [("X-Gone", "1"), ("x-set", "old"), ("x-set", "older"), ("x-add", "1"), ("X-Have", "h"), ("x-both", "b")];
     let expected = [
         ("x-add", "1"),
         ("X-Have", "h"),

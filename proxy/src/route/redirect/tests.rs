@@ -66,7 +66,8 @@ fn each_mode_builds_its_location() {
 
 #[test]
 fn flags_off_leave_the_target_as_written() {
-    let spec = RedirectSpec { preserve_path: false, preserve_query: false, ..spec("absolute_url", "https://n.test/d?x=1") };
+    let spec =
+        RedirectSpec { preserve_path: false, preserve_query: false, ..spec("absolute_url", "https://n.test/d?x=1") };
     let redirect = compile(&spec, prefix("/a")).unwrap();
     assert_eq!(location(&redirect, "abs.test/a/b?q").unwrap(), "https://n.test/d?x=1");
 }
@@ -110,7 +111,11 @@ fn wrong_redirects_are_named() {
         ("scheme", "ftp", "target: scheme needs https or https:PORT"),
         ("scheme", "https:99999", "target: scheme needs https or https:PORT"),
         ("same_host_path", "/a b", "target: a redirect's target is written in visible ASCII; encode the rest"),
-        ("move", "/a", "target: unknown mode \"move\": same_host_path, external_origin_keep_path, absolute_url or scheme"),
+        (
+            "move",
+            "/a",
+            "target: unknown mode \"move\": same_host_path, external_origin_keep_path, absolute_url or scheme",
+        ),
     ] {
         assert_eq!(error(&spec(mode, target)), expected, "{mode} {target}");
     }

@@ -101,7 +101,10 @@ fn the_result_is_checked_as_a_received_path_is() {
     assert_eq!(run(&compile(&by_regex("x", "../.."), PathMatch::Any, false).unwrap(), "/x"), bad);
     assert_eq!(run(&compile(&by_regex("^/", ""), PathMatch::Any, false).unwrap(), "/x"), bad);
     let long = "x".repeat(PATH_MAX);
-    assert_eq!(run(&compile(&add("/v1"), PathMatch::Any, false).unwrap(), &format!("/{long}")), Err(Reason::RewriteFailed));
+    assert_eq!(
+        run(&compile(&add("/v1"), PathMatch::Any, false).unwrap(), &format!("/{long}")),
+        Err(Reason::RewriteFailed)
+    );
 }
 
 #[test]
