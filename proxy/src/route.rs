@@ -122,5 +122,5 @@ pub fn check_encoded_separator(winner: Option<&Route>) -> Result<&Route, Fault> 
     winner.filter(|route| route.allow_encoded_separators).ok_or(Fault::new(Reason::InvalidRequestTarget))
 }
 
-//#[cfg(test)]
-//mod tests;
+#[cfg(test)]
+mod tests;

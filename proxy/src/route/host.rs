@@ -21,11 +21,11 @@ const LABEL_MAX: usize = 63;
 impl Pattern {
     /// Reads a pattern as the document writes it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let lower = text.to_ascii_lowercase();
-        let name = lower.strip_suffix('.').unwrap_or(&lower);
-        if name == "*" {
+        if text == "*" {
             return Ok(Self::Any);
         }
+        let lower = text.to_ascii_lowercase();
+        let name = lower.strip_suffix('.').unwrap_or(&lower);
         let (wild, rest) = name.strip_prefix("*.").map_or((false, name), |rest| (true, rest));
         check_name(rest, wild).map_err(|why| format!("bad host pattern \"{text}\": {why}"))?;
         Ok(if wild { Self::Under(rest.into()) } else { Self::Exact(rest.into()) })
