@@ -1,0 +1,124 @@
+//! Order, overlay, composition, placeholders, and what is refused.
+
+use super::super::problem::{Object, Problem};
+use super::*;
+
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+fn spec(remove: &[&str], set: Pairs<'_>, add: Pairs<'_>, default: Pairs<'_>) -> EditsSpec {
+    let pairs = |pairs: Pairs<'_>| pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let remove = remove.iter().map(|name| (*name).into()).collect();
+    EditsSpec { remove, set: pairs(set), add: pairs(add), default: pairs(default), always: false }
+}
+
+fn compile(spec: &EditsSpec) -> Result<Edits, Vec<Problem>> {
+    let mut all = Vec::new();
+    let edits = Edits::compile(spec, &mut Problems::new(Object::Route(0), &mut all));
+    if all.is_empty() { Ok(edits) } else { Err(all) }
+}
+
+const FACTS: Facts<'_> = Facts {
+    client_ip: Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7))),
+    host: "app.test",
+    method: b"GET",
+    path: b"/a%20b",
+    route: "route-10",
+    request_id: b"0193",
+};
+
+fn run(edits: &Edits, fields: Pairs<'_>) -> Vec<(String, String)> {
+    let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
+    let mut out = Vec::new();
+    let octets = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let lost = edits.apply(octets, &FACTS, &mut Vec::new(), |name, value| out.push((text(name), text(value))));
+    assert_eq!(lost, 0);
+    out
+}
+
+fn owned(fields: Pairs<'_>) -> Vec<(String, String)> {
+    fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn remove_set_add_default_in_order() {
+    let edits = compile(&spec(
+        &["x-gone", "X-Both"],
+        &[("X-Set", "new"), ("X-Both", "set")],
+        &[("X-Add", "2")],
+        &[("X-Default", "d"), ("x-have", "d"), ("X-Gone", "d"), ("X-Set", "d")],
+    ))
+    .unwrap();
+    let came = [("X-Gone", "1"), ("x-set", "old"), ("x-set", "older"), ("x-add", "1"), ("X-Have", "h"), ("x-both", "b")];
+    let expected = [
+        ("x-add", "1"),
+        ("X-Have", "h"),
+        ("X-Set", "new"),
+        ("X-Both", "set"),
+        ("X-Add", "2"),
+        ("X-Default", "d"),
+        ("X-Gone", "d"),
+    ];
+    assert_eq!(run(&edits, &came), owned(&expected));
+    assert!(!edits.is_empty() && Edits::default().is_empty());
+    assert!(!edits.keeps(b"x-SET") && edits.keeps(b"x-other"));
+}
+
+#[test]
+fn placeholders_expand_and_json_stands_for_itself() {
+    let value = "{client_ip} {host} {method} {path} {route} {request_id} {\"a\":{}} {";
+    let edits = compile(&spec(&[], &[("X", value)], &[], &[])).unwrap();
+    let expected = "192.0.2.7 app.test GET /a%20b route-10 0193 {\"a\":{}} {";
+    assert_eq!(run(&edits, &[]), owned(&[("X", expected)]));
+}
+
+#[test]
+fn line_breaks_and_nul_in_expanded_values_are_dropped_and_counted() {
+    let edits = compile(&spec(&[], &[("X", "a{path}b")], &[], &[])).unwrap();
+    let mut seen = Vec::new();
+    let facts = Facts { path: b"/x\r\nEvil: 1\0", client_ip: None, ..FACTS };
+    let lost = edits.append(&facts, |_| false, &mut b"old".to_vec(), |_, value| seen = value.to_vec());
+    assert_eq!((lost, &seen[..]), (3, &b"a/xEvil: 1b"[..]));
+}
+
+#[test]
+fn composed_edits_do_what_both_do_in_turn() {
+    let names = ["A", "B"];
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut random = || {
+        let mut pick = |value: &'static str| -> Vec<(String, String)> {
+            names.iter().filter(|_| rng.u8(..3) == 0).map(|name| ((*name).to_owned(), value.to_owned())).collect()
+        };
+        let remove = pick("").into_iter().map(|(name, _)| name).collect();
+        EditsSpec { remove, set: pick("s"), add: pick("a"), default: pick("d"), always: false }
+    };
+    for _ in 0..5_000 {
+        let (first, second) = (random(), random());
+        let (a, b) = (compile(&first).unwrap(), compile(&second).unwrap());
+        for came in [&[][..], &[("a", "1")], &[("B", "1"), ("b", "2"), ("a", "3")]] {
+            let between = run(&a, came);
+            let between: Vec<(&str, &str)> = between.iter().map(|(name, value)| (&**name, &**value)).collect();
+            assert_eq!(run(&a.then(&b), came), run(&b, &between), "{first:?} then {second:?} on {came:?}");
+        }
+    }
+}
+
+#[test]
+fn wrong_edits_are_named() {
+    let error = |spec: EditsSpec| {
+        let problems = compile(&spec).unwrap_err();
+        format!("{}: {}", problems[0].key, problems[0].message)
+    };
+    for name in ["Connection", "content-length", "HOST", "TE", "Proxy-Authorization", "transfer-encoding", "upgrade"] {
+        let expected = format!("remove: {name} cannot be edited: framing, connection and Host are weir's own");
+        assert_eq!(error(spec(&[name], &[], &[], &[])), expected);
+        assert!(compile(&spec(&[], &[], &[], &[(name, "x")])).is_err());
+    }
+    assert_eq!(error(spec(&[], &[("a b", "x")], &[], &[])), "set: \"a b\" is no header name");
+    assert_eq!(error(spec(&[], &[], &[("a", "x\ny")], &[])), "add: a header value holds no control character");
+    assert_eq!(
+        error(spec(&[], &[], &[], &[("a", "{clientip}")])),
+        "default: unknown placeholder {clientip}: {client_ip}, {host}, {method}, {path}, {route} or {request_id}"
+    );
+    assert_eq!(error(spec(&["a"; 65], &[], &[], &[])), ": 65 header edits; at most 64");
+    assert_eq!(error(spec(&[], &[("a", &"x".repeat(8192))], &[], &[])), ": header edits of 8193 octets; at most 8 KiB");
+}

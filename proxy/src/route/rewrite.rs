@@ -1,0 +1,231 @@
+//! Rewrites: the path and Host that the upstream sees.
+
+use regex::bytes::Regex;
+
+use super::matcher::{PathMatch, regex};
+use super::path::{PATH_MAX, encode, has_encoded_separator, has_twice_encoded_separator, is_valid, spelled};
+use super::problem::Problems;
+use super::redirect::Incoming;
+use super::spec::RewriteSpec;
+use crate::base::{Fault, Reason};
+
+/// One route's rewrite, compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrite {
+    /// The Host field upstream.
+    pub host: HostRewrite,
+    path: PathRewrite,
+    allow_encoded_separators: bool,
+}
+
+/// The Host field upstream.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum HostRewrite {
+    /// The target's authority.
+    #[default]
+    Target,
+    /// The request's own.
+    Preserve,
+    /// This authority.
+    Set(Box<str>),
+}
+
+/// What became of a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rewritten<'a> {
+    /// Nothing was written: send it as received.
+    Unchanged,
+    /// The new path was written. `stripped` is the value of X-Forwarded-Prefix, empty if there is none.
+    Changed {
+        /// The prefix taken away, as received.
+        stripped: &'a [u8],
+    },
+}
+
+#[derive(Clone, Debug, Default)]
+enum PathRewrite {
+    #[default]
+    None,
+    /// In place of the prefix, `len` octets of the route path; `strip` tells the upstream what is missing.
+    Replace {
+        len: usize,
+        with: Box<[u8]>,
+        strip: bool,
+    },
+    Add(Box<[u8]>),
+    Regex {
+        regex: Regex,
+        replacement: Box<[u8]>,
+    },
+}
+
+impl Rewrite {
+    pub(crate) fn compile(
+        spec: &RewriteSpec,
+        path: &PathMatch,
+        allow_encoded_separators: bool,
+        problems: &mut Problems<'_>,
+    ) -> Self {
+        let host = problems.take("host", host(spec.host.as_deref().unwrap_or("target")));
+        let path = problems.take("rewrite", path_rewrite(spec, path));
+        Self { host: host.unwrap_or_default(), path: path.unwrap_or_default(), allow_encoded_separators }
+    }
+
+    /// Whether neither path nor Host changes.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.path, PathRewrite::None) && self.host == HostRewrite::Target
+    }
+
+    /// Appends the path that the upstream sees to `out`, if it is another than the received one.
+    ///
+    /// Errors: 500 `rewrite_failed` over 8 KiB; 400 `invalid_request_target` if a request for the result would be one
+    /// (RFC 3986 section 3.3; dot segments). Allocates for a regex only.
+    pub fn path<'a>(&self, incoming: &Incoming<'a>, out: &mut Vec<u8>) -> Result<Rewritten<'a>, Fault> {
+        let start = out.len();
+        let received = incoming.received;
+        // The asterisk of OPTIONS is no path.
+        if !received.starts_with(b"/") {
+            return Ok(Rewritten::Unchanged);
+        }
+        let stripped = match &self.path {
+            PathRewrite::None => return Ok(Rewritten::Unchanged),
+            PathRewrite::Replace { len, with, strip } => {
+                let (prefix, rest) = received.split_at(spelled(received, *len));
+                append_rooted(with, rest, out);
+                if *strip { prefix } else { b"" }
+            }
+            PathRewrite::Add(prefix) => {
+                append_rooted(prefix, received, out);
+                b""
+            }
+            PathRewrite::Regex { regex, replacement } => {
+                if !regex.is_match(incoming.route_path) {
+                    return Ok(Rewritten::Unchanged);
+                }
+                self.append_replaced(incoming, regex, replacement, out)?;
+                b""
+            }
+        };
+        self.check(&out[start..])?;
+        Ok(Rewritten::Changed { stripped })
+    }
+
+    fn append_replaced(
+        &self,
+        incoming: &Incoming<'_>,
+        regex: &Regex,
+        replacement: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let separators = has_encoded_separator(incoming.received);
+        // In the route path `%2F` then is either a separator left encoded or the text of `%252F`: encoding it either way
+        // would change one of the two.
+        if separators && has_twice_encoded_separator(incoming.received) {
+            return Err(Fault::new(Reason::InvalidRequestTarget));
+        }
+        encode(&regex.replace_all(incoming.route_path, replacement), separators, out);
+        Ok(())
+    }
+
+    /// What a received path must pass, a path made here must pass again.
+    fn check(&self, path: &[u8]) -> Result<(), Fault> {
+        if path.len() > PATH_MAX {
+            return Err(Fault::new(Reason::RewriteFailed));
+        }
+        let separators = !self.allow_encoded_separators && has_encoded_separator(path);
+        if separators || !is_valid(path) { Err(Fault::new(Reason::InvalidRequestTarget)) } else { Ok(()) }
+    }
+}
+
+/// `prefix` and `rest`, with a `/` before them if neither brings one.
+fn append_rooted(prefix: &[u8], rest: &[u8], out: &mut Vec<u8>) {
+    if prefix.is_empty() && !rest.starts_with(b"/") {
+        out.push(b'/');
+    }
+    out.extend_from_slice(prefix);
+    out.extend_from_slice(rest);
+}
+
+fn host(text: &str) -> Result<HostRewrite, String> {
+    match text.split_once(':') {
+        None if text == "target" => Ok(HostRewrite::Target),
+        None if text == "preserve" => Ok(HostRewrite::Preserve),
+        Some(("set", name)) if super::host::authority(name).is_some() => Ok(HostRewrite::Set(name.into())),
+        _ => Err(format!("unknown host \"{text}\": target, preserve or set:NAME")),
+    }
+}
+
+fn path_rewrite(spec: &RewriteSpec, path: &PathMatch) -> Result<PathRewrite, String> {
+    let kinds =
+        [spec.strip_prefix, spec.replace_prefix.is_some(), spec.add_prefix.is_some(), spec.regex.is_some()];
+    if kinds.iter().filter(|kind| **kind).count() > 1 {
+        return Err("one of strip_prefix, replace_prefix, add_prefix, regex".to_owned());
+    }
+    if spec.regex.is_some() != spec.replacement.is_some() {
+        return Err("regex and replacement go together".to_owned());
+    }
+    if let (Some(pattern), Some(replacement)) = (&spec.regex, &spec.replacement) {
+        return regex_rewrite(pattern, replacement);
+    }
+    if let Some(prefix) = &spec.add_prefix {
+        return Ok(PathRewrite::Add(trimmed(checked("add_prefix", prefix)?).into()));
+    }
+    let strip = spec.strip_prefix;
+    let Some(with) = spec.replace_prefix.as_deref().or(strip.then_some("/")) else { return Ok(PathRewrite::None) };
+    let key = if strip { "strip_prefix" } else { "replace_prefix" };
+    if !path.is_prefix() {
+        return Err(format!("{key} needs path_prefix or path_prefix_raw"));
+    }
+    let with = checked(key, with)?;
+    // A raw prefix ends anywhere, so its replacement stands as written; a segment's rest brings its own `/`.
+    let keep = matches!(path, PathMatch::Raw(_)) && !strip;
+    Ok(PathRewrite::Replace { len: path.prefix_len(), with: if keep { with } else { trimmed(with) }.into(), strip })
+}
+
+fn checked<'t>(key: &str, text: &'t str) -> Result<&'t [u8], String> {
+    if is_valid(text.as_bytes()) { Ok(text.as_bytes()) } else { Err(format!("{key} \"{text}\" is no path")) }
+}
+
+fn trimmed(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b"/").unwrap_or(path)
+}
+
+fn regex_rewrite(pattern: &str, replacement: &str) -> Result<PathRewrite, String> {
+    let regex = regex(pattern)?;
+    if let Some(unknown) = groups(replacement).find(|name| !has_group(&regex, name)) {
+        return Err(format!("replacement names ${unknown}, which regex does not have; ${{1}}x parts a group from text"));
+    }
+    Ok(PathRewrite::Regex { regex, replacement: replacement.as_bytes().into() })
+}
+
+/// The groups that a replacement names: `$name`, the longest run of word characters, or `${name}`; `$$` is a dollar.
+fn groups(replacement: &str) -> impl Iterator<Item = &str> {
+    let mut rest = replacement;
+    std::iter::from_fn(move || {
+        loop {
+            let (_, after) = rest.split_once('$')?;
+            if let Some(escaped) = after.strip_prefix('$') {
+                rest = escaped;
+                continue;
+            }
+            let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+            let (name, following) = braced.unwrap_or_else(|| {
+                after.split_at(after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len()))
+            });
+            rest = following;
+            if !name.is_empty() {
+                return Some(name);
+            }
+        }
+    })
+}
+
+fn has_group(regex: &Regex, name: &str) -> bool {
+    match name.parse::<usize>() {
+        Ok(number) => number < regex.captures_len(),
+        Err(_) => regex.capture_names().flatten().any(|known| known == name),
+    }
+}
+
+#[cfg(test)]
+mod tests;
