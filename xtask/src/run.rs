@@ -46,11 +46,19 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     dirs.map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
+/// What ten thousand connections through a proxy need, with room.
+const DESCRIPTORS: &str = "65536";
+
 /// Raises the limit of open descriptors of this process, and so of what it starts, as far as allowed.
 pub(crate) fn raise_descriptor_limit() {
     let pid = std::process::id().to_string();
-    let hard = Command::new("prlimit").args(["--pid", &pid, "--nofile", "-o", "HARD", "--noheadings"]).output();
-    let Ok(hard) = hard else { return };
-    let hard = String::from_utf8_lossy(&hard.stdout).trim().to_owned();
-    let _ = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={hard}:{hard}")]).status();
+    let prlimit = |args: &[&str]| Command::new("prlimit").args(["--pid", &pid]).args(args).output();
+    let most = format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}");
+    if prlimit(&[&most]).is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    if let Ok(hard) = prlimit(&["--nofile", "-o", "HARD", "--noheadings"]) {
+        let hard = String::from_utf8_lossy(&hard.stdout).trim().to_owned();
+        let _ = prlimit(&[&format!("--nofile={hard}:{hard}")]);
+    }
 }

@@ -7,8 +7,7 @@ mod template;
 
 use std::net::IpAddr;
 
-use super::problem::Problems;
-use super::spec::EditsSpec;
+use crate::config::{Problems, raw};
 use template::Template;
 
 /// Edits of one section, and octets of their names and values.
@@ -40,49 +39,39 @@ pub struct Edits {
     added: Vec<Addition>,
 }
 
-/// A route's response edits.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct HeaderEdits {
-    /// What to do.
-    pub edits: Edits,
-    /// Error pages too.
-    pub always: bool,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Addition {
     name: Box<str>,
-    value: Template,
+    /// A line each.
+    values: Vec<Template>,
     if_absent: bool,
 }
 
-impl HeaderEdits {
-    pub(crate) fn compile(spec: &EditsSpec, problems: &mut Problems<'_>) -> Self {
-        Self { edits: Edits::compile(spec, problems), always: spec.always }
-    }
-}
-
 impl Edits {
-    /// Compiles the edits of a route's or a target's section.
-    pub(crate) fn compile(spec: &EditsSpec, problems: &mut Problems<'_>) -> Self {
+    /// Compiles the edits of a route's or a target's table; what is wrong goes to `problems`.
+    pub fn compile(raw: &raw::HeaderEdits<'_>, problems: &mut Problems) -> Self {
         let mut edits = Self::default();
-        for name in &spec.remove {
-            if problems.take("remove", checked_name(name)).is_some() {
-                edits.drop_name(name);
-            }
-        }
-        for (name, _) in &spec.set {
+        let mut report = |key: &str, why: String| problems.push(raw.at.problem(key, why));
+        for name in raw.remove {
             edits.drop_name(name);
+            check_name(name).unwrap_or_else(|why| report("remove", why));
         }
-        for (key, fields) in [("set", &spec.set), ("add", &spec.add), ("default", &spec.default)] {
-            for (name, value) in fields {
-                problems.take(key, checked_name(name));
-                if let Some(value) = problems.take(key, Template::parse(value)) {
-                    edits.added.push(Addition { name: name.as_str().into(), value, if_absent: key == "default" });
+        raw.set.iter().for_each(|(name, _)| edits.drop_name(name));
+        for (key, fields) in [("set", raw.set), ("add", raw.add), ("default", raw.default)] {
+            for (name, values) in fields {
+                check_name(name).unwrap_or_else(|why| report(key, why));
+                let values = values.iter().map(|value| Template::parse(value));
+                let values: Result<_, _> = values.collect();
+                let values = values.unwrap_or_else(|why| {
+                    report(key, why);
+                    Vec::new()
+                });
+                if !values.is_empty() {
+                    edits.added.push(Addition { name: name.as_str().into(), values, if_absent: key == "default" });
                 }
             }
         }
-        problems.take("", check_size(spec));
+        check_size(raw).unwrap_or_else(|why| report("", why));
         edits
     }
 
@@ -113,9 +102,11 @@ impl Edits {
             if addition.if_absent && present() {
                 continue;
             }
-            scratch.clear();
-            lost += addition.value.expand(facts, scratch);
-            emit(name, scratch);
+            for value in &addition.values {
+                scratch.clear();
+                lost += value.expand(facts, scratch);
+                emit(name, scratch);
+            }
         }
         lost
     }
@@ -155,7 +146,7 @@ impl Edits {
 }
 
 /// A field name that edits may touch. Framing and the connection are weir's own (RFC 9110 section 7.6.1).
-fn checked_name(name: &str) -> Result<(), String> {
+fn check_name(name: &str) -> Result<(), String> {
     const REFUSED: [&str; 10] = [
         "connection",
         "content-length",
@@ -183,11 +174,11 @@ pub(crate) fn is_token_octet(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
-fn check_size(spec: &EditsSpec) -> Result<(), String> {
-    let pairs = || spec.set.iter().chain(&spec.add).chain(&spec.default);
-    let edits = spec.remove.len() + pairs().count();
-    let octets: usize =
-        spec.remove.iter().map(String::len).chain(pairs().map(|(name, value)| name.len() + value.len())).sum();
+fn check_size(raw: &raw::HeaderEdits<'_>) -> Result<(), String> {
+    let pairs = || [raw.set, raw.add, raw.default].into_iter().flatten();
+    let edits = raw.remove.len() + pairs().map(|(_, values)| values.len()).sum::<usize>();
+    let added = pairs().flat_map(|(name, values)| values.iter().map(|value| name.len() + value.len()));
+    let octets = raw.remove.iter().map(String::len).chain(added).sum::<usize>();
     if edits > EDITS_MAX {
         return Err(format!("{edits} header edits; at most {EDITS_MAX}"));
     }

@@ -1,20 +1,29 @@
 //! Order, overlay, composition, placeholders, and what is refused.
 
-use super::super::problem::{Object, Problem};
 use super::*;
+use crate::config::{At, Problems};
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
-fn spec(remove: &[&str], set: Pairs<'_>, add: Pairs<'_>, default: Pairs<'_>) -> EditsSpec {
-    let pairs = |pairs: Pairs<'_>| pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let remove = remove.iter().map(|name| (*name).into()).collect();
-    EditsSpec { remove, set: pairs(set), add: pairs(add), default: pairs(default), always: false }
+#[derive(Clone, Debug, Default)]
+struct Spec {
+    remove: Vec<String>,
+    set: Vec<(String, Vec<String>)>,
+    add: Vec<(String, Vec<String>)>,
+    default: Vec<(String, Vec<String>)>,
 }
 
-fn compile(spec: &EditsSpec) -> Result<Edits, Vec<Problem>> {
-    let mut all = Vec::new();
-    let edits = Edits::compile(spec, &mut Problems::new(Object::Route(0), &mut all));
-    if all.is_empty() { Ok(edits) } else { Err(all) }
+fn spec(remove: &[&str], set: Pairs<'_>, add: Pairs<'_>, default: Pairs<'_>) -> Spec {
+    let pairs = |pairs: Pairs<'_>| pairs.iter().map(|(name, value)| ((*name).into(), vec![(*value).into()])).collect();
+    let remove = remove.iter().map(|name| (*name).into()).collect();
+    Spec { remove, set: pairs(set), add: pairs(add), default: pairs(default) }
+}
+
+fn compile(spec: &Spec) -> Result<Edits, Problems> {
+    let mut problems = Problems::new();
+    let Spec { remove, set, add, default } = spec;
+    let edits = Edits::compile(&raw::HeaderEdits { remove, set, add, default, at: &At::default() }, &mut problems);
+    if problems.is_empty() { Ok(edits) } else { Err(problems) }
 }
 
 const FACTS: Facts<'_> = Facts {
@@ -48,7 +57,8 @@ fn remove_set_add_default_in_order() {
         &[("X-Default", "d"), ("x-have", "d"), ("X-Gone", "d"), ("X-Set", "d")],
     ))
     .unwrap();
-    let came = [("X-Gone", "1"), ("x-set", "old"), ("x-set", "older"), ("x-add", "1"), ("X-Have", "h"), ("x-both", "b")];
+    let came =
+        [("X-Gone", "1"), ("x-set", "old"), ("x-set", "older"), ("x-add", "1"), ("X-Have", "h"), ("x-both", "b")];
     let expected = [
         ("x-add", "1"),
         ("X-Have", "h"),
@@ -85,11 +95,12 @@ fn composed_edits_do_what_both_do_in_turn() {
     let names = ["A", "B"];
     let mut rng = fastrand::Rng::with_seed(7);
     let mut random = || {
-        let mut pick = |value: &'static str| -> Vec<(String, String)> {
-            names.iter().filter(|_| rng.u8(..3) == 0).map(|name| ((*name).to_owned(), value.to_owned())).collect()
+        let mut pick = |values: &[&str]| -> Vec<(String, Vec<String>)> {
+            let values = || values.iter().map(|value| (*value).to_owned()).collect();
+            names.iter().filter(|_| rng.u8(..3) == 0).map(|name| ((*name).to_owned(), values())).collect()
         };
-        let remove = pick("").into_iter().map(|(name, _)| name).collect();
-        EditsSpec { remove, set: pick("s"), add: pick("a"), default: pick("d"), always: false }
+        let remove = pick(&[]).into_iter().map(|(name, _)| name).collect();
+        Spec { remove, set: pick(&["s"]), add: pick(&["a", "b"]), default: pick(&["d"]) }
     };
     for _ in 0..5_000 {
         let (first, second) = (random(), random());
@@ -104,9 +115,9 @@ fn composed_edits_do_what_both_do_in_turn() {
 
 #[test]
 fn wrong_edits_are_named() {
-    let error = |spec: EditsSpec| {
+    let error = |spec: Spec| {
         let problems = compile(&spec).unwrap_err();
-        format!("{}: {}", problems[0].key, problems[0].message)
+        problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect::<Vec<_>>().join("; ")
     };
     for name in ["Connection", "content-length", "HOST", "TE", "Proxy-Authorization", "transfer-encoding", "upgrade"] {
         let expected = format!("remove: {name} cannot be edited: framing, connection and Host are weir's own");
