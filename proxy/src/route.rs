@@ -9,7 +9,7 @@ mod edits;
 mod explain;
 mod host;
 mod index;
-//mod lint;
+mod lint;
 mod matcher;
 mod path;
 mod query;
@@ -18,7 +18,7 @@ mod rewrite;
 
 pub use edits::{Edits, Facts};
 pub use explain::{Considered, Explanation, Verdict};
-//pub use lint::{Finding, Lint};
+pub use lint::{Finding, Lint};
 pub use query::{Fields, Query};
 pub use redirect::{Incoming, Redirect};
 pub use rewrite::{Rewrite, Rewritten};
@@ -26,7 +26,7 @@ pub use rewrite::{Rewrite, Rewritten};
 use crate::base::{Fault, Reason};
 use crate::config::value::HostWildcard;
 use crate::config::{Document, Problems};
-use host::HostMap;
+use host::{HostMap, Pattern};
 use index::Index;
 use matcher::Matcher;
 
@@ -83,6 +83,7 @@ struct Listener {
     name: Box<str>,
     ports: Vec<u16>,
     wildcard: HostWildcard,
+    hostnames: Vec<Pattern>,
     /// None: every host is served.
     served: Option<HostMap>,
     index: Index,

@@ -30,9 +30,10 @@ pub(super) fn table(document: &Document, problems: &mut Problems) -> Table {
 }
 
 fn listener(raw: &raw::Listener, ranks: &[u32], routes: &[Route], problems: &mut Problems) -> Listener {
+    let hostnames = patterns(&raw.hostnames, "hostnames", &raw.at, problems);
     let mut served = HostMap::new(raw.host_wildcard);
-    for pattern in patterns(&raw.hostnames, "hostnames", &raw.at, problems) {
-        served.insert(&pattern, || 0);
+    for pattern in &hostnames {
+        served.insert(pattern, || 0);
     }
     let enabled = ranks.iter().copied().filter(|rank| routes[*rank as usize].enabled);
     let (defaults, others): (Vec<u32>, Vec<u32>) = enabled.partition(|rank| routes[*rank as usize].is_default);
@@ -44,6 +45,7 @@ fn listener(raw: &raw::Listener, ranks: &[u32], routes: &[Route], problems: &mut
         name: raw.name.as_str().into(),
         ports: ports.collect(),
         wildcard: raw.host_wildcard,
+        hostnames,
         served: (!raw.hostnames.is_empty()).then_some(served),
         index: Index::build(routes, others.into_iter(), raw.host_wildcard),
         default: defaults.first().copied(),

@@ -41,6 +41,23 @@ impl Pattern {
         }
     }
 
+    /// The name that a wildcard stands above and does not match; none for one without a dot, where no host is.
+    pub(crate) fn apex(&self) -> Option<&str> {
+        match self {
+            Self::Under(suffix) if suffix.contains('.') => Some(suffix),
+            _ => None,
+        }
+    }
+
+    /// A host that it covers.
+    pub(crate) fn sample(&self) -> String {
+        match self {
+            Self::Any => "any.invalid".to_owned(),
+            Self::Exact(name) => name.to_string(),
+            Self::Under(suffix) => format!("any.{suffix}"),
+        }
+    }
+
     /// Whether every host that `other` covers is covered by this.
     pub(crate) fn covers(&self, other: &Self, labels: HostWildcard) -> bool {
         match (self, other) {

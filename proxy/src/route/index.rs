@@ -83,20 +83,28 @@ impl Index {
         search.finish()
     }
 
-    /// Calls `each` with every rank below `until` whose host and path may take the pattern's hosts at `path`, in no
-    /// order; regexes and raw prefixes are among them untested.
+    /// Calls `each` with the ranks listed for all hosts of `pattern` and the place of `path`, in no order; what the tries
+    /// do not decide is untested.
     pub(crate) fn visit_covering(&self, pattern: &Pattern, path: Option<&[u8]>, mut each: impl FnMut(u32)) {
         self.hosts.visit_covering(pattern, |root| {
             let root = self.roots[root as usize];
-            let mut list = |list: List| {
-                self.ranks[list.start as usize..][..list.len as usize].iter().for_each(|rank| each(*rank));
-                Some(list.last).filter(|last| *last != NO_RANK).into_iter().for_each(&mut each);
-            };
             match path {
-                Some(path) => self.visit_path(root, path, list),
-                None => list(root.rest),
+                Some(path) => self.visit_path(root, path, |list| self.visit_list(list, &mut each)),
+                None => self.visit_list(root.rest, &mut each),
             }
         });
+    }
+
+    /// Calls `each` with the ranks that a lookup of `host` and `path` would test, and those that end its lists.
+    pub(crate) fn visit_at(&self, host: &str, path: &[u8], mut each: impl FnMut(u32)) {
+        self.hosts.visit(host, |root| {
+            self.visit_path(self.roots[root as usize], path, |list| self.visit_list(list, &mut each));
+        });
+    }
+
+    fn visit_list(&self, list: List, each: &mut impl FnMut(u32)) {
+        self.ranks[list.start as usize..][..list.len as usize].iter().for_each(|rank| each(*rank));
+        Some(list.last).filter(|last| *last != NO_RANK).into_iter().for_each(each);
     }
 
     fn visit_path(&self, root: Root, path: &[u8], mut each: impl FnMut(List)) {

@@ -145,6 +145,14 @@ impl Matcher {
             && all_in(&self.parameters, &other.parameters)
     }
 
+    /// Whether some request that meets the conditions of `other` meets these, and all would but for the method.
+    pub(crate) fn conditions_meet_by_method(&self, other: &Self) -> bool {
+        let any_method = Self { methods: Vec::new(), ..self.clone() };
+        let meets = |method: &Box<[u8]>| self.methods.is_empty() || self.methods.contains(method);
+        let some_method = other.methods.is_empty() || other.methods.iter().any(meets);
+        some_method && any_method.conditions_cover(other)
+    }
+
     fn methods_cover(&self, other: &Self) -> bool {
         self.methods.is_empty()
             || (!other.methods.is_empty() && other.methods.iter().all(|method| self.methods.contains(method)))
