@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::edits::{Edits, is_token_octet};
+use super::edits::Edits;
 use super::host::{HostMap, Pattern};
 use super::index::Index;
 use super::matcher::{Clients, FieldMatch, Matcher, PathMatch, regex};
@@ -12,6 +12,7 @@ use super::{Answer, Listener, Route, Table};
 use crate::config::raw::{self, Document};
 use crate::config::value::{Action, Bind, PathSecurity};
 use crate::config::{At, Problems};
+use crate::http::is_token;
 
 /// The document's table. With problems it is not fit for traffic: wrong keys are left out of it.
 pub(super) fn table(document: &Document, problems: &mut Problems) -> Table {
@@ -138,7 +139,7 @@ fn matcher(raw: &raw::Route, problems: &mut Problems) -> Matcher {
         hosts.clear();
     }
     let methods = raw.method.iter();
-    for method in methods.clone().filter(|method| !method.bytes().all(is_token_octet)) {
+    for method in methods.clone().filter(|method| !is_token(method.as_bytes())) {
         problems.push(raw.at.problem("method", format!("\"{method}\" is no method")));
     }
     Matcher {

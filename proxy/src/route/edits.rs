@@ -1,13 +1,14 @@
-//! Header edits: what a route or target removes, sets, adds and defaults, as an overlay on a message's fields.
+//! Header edits: what a route or target removes, sets, adds and defaults, compiled.
 //!
-//! Compiled to a normal form: names to drop from what came, then fields to append, each perhaps only if its name is
-//! absent. Two edits one after the other have a normal form too ([`Edits::then`]), so a message meets only one.
+//! Their order gives them a normal form: names to drop, then fields to append, each perhaps only if its name is absent.
+//! They are made on [`http::Edits`], the overlay that is written with a head; a target's follow its route's.
 
 mod template;
 
 use std::net::IpAddr;
 
 use crate::config::{Problems, raw};
+use crate::http;
 use template::Template;
 
 /// Edits of one section, and octets of their names and values.
@@ -80,67 +81,38 @@ impl Edits {
         self.dropped.is_empty() && self.added.is_empty()
     }
 
-    /// Whether a field that came with the message stays.
-    pub fn keeps(&self, name: &[u8]) -> bool {
-        !self.dropped.iter().any(|dropped| dropped.as_bytes().eq_ignore_ascii_case(name))
-    }
-
-    /// Calls `emit` with each new field, in order. `has` says whether the message came with a field of that name (asked
-    /// with names of any case). `scratch` holds one value at a time; it need not be empty. Gives the octets dropped
-    /// from expanded values: CR, LF, NUL (RFC 9110 section 5.5).
-    pub fn append(
+    /// Makes the edits on top of those already in `out`. `in_head` says whether the message has a field of that name.
+    /// `scratch` holds one value at a time; it need not be empty. Gives the number of octets dropped from expanded
+    /// values, and of lines that may not be sent at all: CR, LF, NUL (RFC 9110 section 5.5).
+    pub fn apply(
         &self,
         facts: &Facts<'_>,
-        has: impl Fn(&[u8]) -> bool,
+        in_head: impl Fn(&[u8]) -> bool,
         scratch: &mut Vec<u8>,
-        mut emit: impl FnMut(&[u8], &[u8]),
+        out: &mut http::Edits,
     ) -> u32 {
+        self.dropped.iter().for_each(|name| out.remove(name.as_bytes()));
         let mut lost = 0;
-        for (at, addition) in self.added.iter().enumerate() {
+        for addition in &self.added {
             let name = addition.name.as_bytes();
-            let present = || self.added_before(at, name) || (self.keeps(name) && has(name));
+            let present =
+                || (in_head(name) && !out.hides(name)) || out.iter().any(|(added, _)| added.eq_ignore_ascii_case(name));
             if addition.if_absent && present() {
                 continue;
             }
             for value in &addition.values {
                 scratch.clear();
                 lost += value.expand(facts, scratch);
-                emit(name, scratch);
+                lost += u32::from(!out.add(name, scratch));
             }
         }
         lost
     }
 
-    /// A default that found its name present emits nothing, but then the name is present.
-    fn added_before(&self, at: usize, name: &[u8]) -> bool {
-        self.added[..at].iter().any(|addition| addition.name.as_bytes().eq_ignore_ascii_case(name))
-    }
-
-    /// Calls `emit` with every field of the edited message: those of `fields` that stay, then the new ones.
-    pub fn apply<'f>(
-        &self,
-        fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
-        facts: &Facts<'_>,
-        scratch: &mut Vec<u8>,
-        mut emit: impl FnMut(&[u8], &[u8]),
-    ) -> u32 {
-        fields.clone().filter(|(name, _)| self.keeps(name)).for_each(|(name, value)| emit(name, value));
-        let has = |name: &[u8]| fields.clone().any(|(field, _)| field.eq_ignore_ascii_case(name));
-        self.append(facts, has, scratch, emit)
-    }
-
-    /// The edits that do these, then `next`.
-    pub fn then(&self, next: &Self) -> Self {
-        let mut both = self.clone();
-        both.added.retain(|addition| next.keeps(addition.name.as_bytes()));
-        next.dropped.iter().for_each(|name| both.drop_name(name));
-        both.added.extend(next.added.iter().cloned());
-        both
-    }
-
     fn drop_name(&mut self, name: &str) {
-        if self.keeps(name.as_bytes()) {
-            self.dropped.push(name.to_ascii_lowercase().into());
+        let name = name.to_ascii_lowercase().into_boxed_str();
+        if !self.dropped.contains(&name) {
+            self.dropped.push(name);
         }
     }
 }
@@ -160,18 +132,13 @@ fn check_name(name: &str) -> Result<(), String> {
         "upgrade",
     ];
     let lower = name.to_ascii_lowercase();
-    if lower.is_empty() || !lower.bytes().all(is_token_octet) {
+    if !http::is_token(lower.as_bytes()) {
         return Err(format!("\"{name}\" is no header name"));
     }
     if REFUSED.contains(&&*lower) || lower.starts_with("proxy-auth") {
         return Err(format!("{name} cannot be edited: framing, connection and Host are weir's own"));
     }
     Ok(())
-}
-
-/// RFC 9110 section 5.6.2.
-pub(crate) fn is_token_octet(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
 fn check_size(raw: &raw::HeaderEdits<'_>) -> Result<(), String> {

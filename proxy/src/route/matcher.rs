@@ -13,8 +13,9 @@ use std::borrow::Cow;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::host::Pattern;
-use super::query::{Query, any_parameter};
+use super::query::Query;
 use crate::config::value::HostWildcard;
+use crate::http::query_pairs;
 
 /// Octets of a compiled pattern.
 const REGEX_SIZE_MAX: usize = 1 << 20;
@@ -89,8 +90,7 @@ impl Matcher {
             self.headers.iter().position(|field| !field.holds_for(|holds| query.fields.any(&field.name, holds)));
         header.map(Predicate::Header).or_else(|| {
             let pairs = query.query.unwrap_or_default();
-            let holds =
-                |field: &FieldMatch| field.holds_for(|holds| any_parameter(pairs, field.name.as_bytes(), holds));
+            let holds = |field: &FieldMatch| field.holds_for(|holds| any_parameter(pairs, &field.name, holds));
             self.parameters.iter().position(|field| !holds(field)).map(Predicate::Parameter)
         })
     }
@@ -117,7 +117,7 @@ impl Matcher {
             Predicate::Parameter(at) => {
                 let field = &self.parameters[at];
                 let pairs = query.query.unwrap_or_default();
-                let actual = field.actual(|each| any_parameter(pairs, field.name.as_bytes(), each));
+                let actual = field.actual(|each| any_parameter(pairs, &field.name, each));
                 (format!("query {}", field.name).into(), field.to_string(), actual)
             }
         }
@@ -134,29 +134,37 @@ impl Matcher {
     /// Whether every request that meets the conditions of `other` (all but host and path) meets these; says no where it
     /// cannot know.
     pub(crate) fn conditions_cover(&self, other: &Self) -> bool {
-        let all_in = |ours: &[FieldMatch], theirs: &[FieldMatch]| ours.iter().all(|field| theirs.contains(field));
-        self.methods_cover(other)
-            && match (&self.clients, &other.clients) {
-                (None, _) => true,
-                (Some(_), None) => false,
-                (Some(ours), Some(theirs)) => ours.covers(theirs),
-            }
-            && all_in(&self.headers, &other.headers)
-            && all_in(&self.parameters, &other.parameters)
+        self.methods_cover(other) && self.conditions_but_method_cover(other)
     }
 
     /// Whether some request that meets the conditions of `other` meets these, and all would but for the method.
     pub(crate) fn conditions_meet_by_method(&self, other: &Self) -> bool {
-        let any_method = Self { methods: Vec::new(), ..self.clone() };
-        let meets = |method: &Box<[u8]>| self.methods.is_empty() || self.methods.contains(method);
-        let some_method = other.methods.is_empty() || other.methods.iter().any(meets);
-        some_method && any_method.conditions_cover(other)
+        let methods_meet = self.methods.is_empty()
+            || other.methods.is_empty()
+            || other.methods.iter().any(|method| self.methods.contains(method));
+        methods_meet && self.conditions_but_method_cover(other)
+    }
+
+    fn conditions_but_method_cover(&self, other: &Self) -> bool {
+        let all_in = |ours: &[FieldMatch], theirs: &[FieldMatch]| ours.iter().all(|field| theirs.contains(field));
+        let clients = match (&self.clients, &other.clients) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(ours), Some(theirs)) => ours.covers(theirs),
+        };
+        clients && all_in(&self.headers, &other.headers) && all_in(&self.parameters, &other.parameters)
     }
 
     fn methods_cover(&self, other: &Self) -> bool {
         self.methods.is_empty()
             || (!other.methods.is_empty() && other.methods.iter().all(|method| self.methods.contains(method)))
     }
+}
+
+/// Whether `holds` is true for any value of the parameter `name`. Allocates only where the query is encoded, and only for
+/// routes that ask about it.
+fn any_parameter(query: &[u8], name: &str, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
+    query_pairs(query).any(|(key, value)| *key == *name.as_bytes() && holds(&value))
 }
 
 /// Compiles a pattern of the document: linear time, unanchored, bounded in size; the document bounds the source.

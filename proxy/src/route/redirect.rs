@@ -1,22 +1,30 @@
 //! Redirects: from a matched request to the Location that answers it.
 
 use super::matcher::PathMatch;
-use super::path::{PATH_MAX, spelled};
+use super::path::{PATH_MAX, spelling_len};
 use crate::base::{Fault, Reason};
 use crate::config::value::RedirectMode;
 use crate::config::{Problems, raw};
+use crate::http::{Paths, Request};
 
 /// What of a request a Location or a rewrite is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming<'a> {
     /// Lower case, no port, no trailing dot.
     pub host: &'a str,
-    /// The path as received; slashes merged if the listener says so.
-    pub received: &'a [u8],
-    /// The same, decoded once, `%2F` and `%5C` left as they are.
+    /// [`Paths::spelled`]: as received, slashes merged if the listener says so.
+    pub spelled: &'a [u8],
+    /// [`Paths::route_path`].
     pub route_path: &'a [u8],
     /// The query as received, without `?`.
     pub query: Option<&'a [u8]>,
+}
+
+impl<'a> Incoming<'a> {
+    /// The parts of a request.
+    pub fn new(request: &'a Request<'a>, paths: &'a Paths<'a>) -> Self {
+        Self { host: request.host(), spelled: &paths.spelled, route_path: &paths.route_path, query: request.query() }
+    }
 }
 
 /// One route's redirect, compiled.
@@ -76,17 +84,17 @@ impl Redirect {
         let (query, fragment) = match &self.base {
             Base::Page { page, query, fragment, .. } => {
                 out.extend_from_slice(page);
-                append_path(self.followed(incoming.received), start, out);
+                append_path(self.followed(incoming.spelled), start, out);
                 (query.as_deref(), fragment.as_deref())
             }
             Base::Origin(origin) => {
                 out.extend_from_slice(origin);
-                out.extend_from_slice(rooted(incoming.received).ok_or(failed)?);
+                out.extend_from_slice(rooted(incoming.spelled).ok_or(failed)?);
                 (None, None)
             }
             Base::Https(port) => {
                 append_https(incoming.host, *port, out).ok_or(failed)?;
-                out.extend_from_slice(rooted(incoming.received).ok_or(failed)?);
+                out.extend_from_slice(rooted(incoming.spelled).ok_or(failed)?);
                 (None, None)
             }
         };
@@ -101,7 +109,7 @@ impl Redirect {
             Follows::Nothing => b"",
             Follows::Whole if received == b"/" => b"",
             Follows::Whole => received,
-            Follows::Prefix(len) => &received[spelled(received, len)..],
+            Follows::Prefix(len) => &received[spelling_len(received, len)..],
         }
     }
 

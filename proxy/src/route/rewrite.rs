@@ -3,7 +3,7 @@
 use regex::bytes::Regex;
 
 use super::matcher::{PathMatch, regex};
-use super::path::{PATH_MAX, encode, has_encoded_separator, has_twice_encoded_separator, is_valid, spelled};
+use super::path::{PATH_MAX, encode, has_encoded_separator, has_twice_encoded_separator, is_valid, spelling_len};
 use super::redirect::Incoming;
 use crate::base::{Fault, Reason};
 use crate::config::value::UpstreamHost;
@@ -80,7 +80,7 @@ impl Rewrite {
     /// (RFC 3986 section 3.3; dot segments). Allocates for a regex only.
     pub fn path<'a>(&self, incoming: &Incoming<'a>, out: &mut Vec<u8>) -> Result<Rewritten<'a>, Fault> {
         let start = out.len();
-        let received = incoming.received;
+        let received = incoming.spelled;
         // The asterisk of OPTIONS is no path.
         if !received.starts_with(b"/") {
             return Ok(Rewritten::Unchanged);
@@ -88,7 +88,7 @@ impl Rewrite {
         let stripped = match &self.path {
             PathRewrite::None => return Ok(Rewritten::Unchanged),
             PathRewrite::Replace { len, with, strip } => {
-                let (prefix, rest) = received.split_at(spelled(received, *len));
+                let (prefix, rest) = received.split_at(spelling_len(received, *len));
                 append_rooted(with, rest, out);
                 if *strip { prefix } else { b"" }
             }
@@ -100,29 +100,12 @@ impl Rewrite {
                 if !regex.is_match(incoming.route_path) {
                     return Ok(Rewritten::Unchanged);
                 }
-                self.append_replaced(incoming, regex, replacement, out)?;
+                append_replaced(incoming, regex, replacement, out)?;
                 b""
             }
         };
         self.check(&out[start..])?;
         Ok(Rewritten::Changed { stripped })
-    }
-
-    fn append_replaced(
-        &self,
-        incoming: &Incoming<'_>,
-        regex: &Regex,
-        replacement: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let separators = has_encoded_separator(incoming.received);
-        // In the route path `%2F` then is either a separator left encoded or the text of `%252F`: encoding it either way
-        // would change one of the two.
-        if separators && has_twice_encoded_separator(incoming.received) {
-            return Err(Fault::new(Reason::InvalidRequestTarget));
-        }
-        encode(&regex.replace_all(incoming.route_path, replacement), separators, out);
-        Ok(())
     }
 
     /// What a received path must pass, a path made here must pass again.
@@ -133,6 +116,31 @@ impl Rewrite {
         let separators = !self.allow_encoded_separators && has_encoded_separator(path);
         if separators || !is_valid(path) { Err(Fault::new(Reason::InvalidRequestTarget)) } else { Ok(()) }
     }
+}
+
+fn append_replaced(incoming: &Incoming<'_>, regex: &Regex, replacement: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    let separators = has_encoded_separator(incoming.spelled);
+    // In the route path `%2F` then is either a separator left encoded or the text of `%252F`: encoding it either way
+    // would change one of the two.
+    if separators && has_twice_encoded_separator(incoming.spelled) {
+        return Err(Fault::new(Reason::InvalidRequestTarget));
+    }
+    let path = incoming.route_path;
+    let mut replaced = Vec::new();
+    let mut end = 0;
+    for found in regex.captures_iter(path) {
+        let whole = found.get_match();
+        replaced.extend_from_slice(&path[end..whole.start()]);
+        found.expand(replacement, &mut replaced);
+        end = whole.end();
+        // A long replacement of many short matches ends here, before it has its full size.
+        if replaced.len() > PATH_MAX {
+            return Err(Fault::new(Reason::RewriteFailed));
+        }
+    }
+    replaced.extend_from_slice(&path[end..]);
+    encode(&replaced, separators, out);
+    Ok(())
 }
 
 /// `prefix` and `rest`, with a `/` before them if neither brings one.

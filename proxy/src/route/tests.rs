@@ -100,7 +100,7 @@ fn location(table: &Table, host: &str, path: &str, rest: Option<&str>) -> String
     let route = table.find(L, &query(host, path)).unwrap();
     let Answer::Redirect(redirect) = &route.answer else { panic!("route {} does not redirect", route.id) };
     let query = rest.map(str::as_bytes);
-    let incoming = Incoming { host, received: path.as_bytes(), route_path: path.as_bytes(), query };
+    let incoming = Incoming { host, spelled: path.as_bytes(), route_path: path.as_bytes(), query };
     let mut out = Vec::new();
     redirect.location(&incoming, &mut out).unwrap();
     String::from_utf8(out).unwrap()

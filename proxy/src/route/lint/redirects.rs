@@ -94,7 +94,7 @@ impl Table {
 
     /// Where the Location leads; none: to where no listener of this document is known to be.
     fn next_place(&self, redirect: &Redirect, place: &Place) -> Result<Option<Place>, Fault> {
-        let incoming = Incoming { host: &place.host, received: &place.path, route_path: &place.path, query: None };
+        let incoming = Incoming { host: &place.host, spelled: &place.path, route_path: &place.path, query: None };
         let mut location = Vec::new();
         redirect.location(&incoming, &mut location)?;
         let location = String::from_utf8_lossy(&location);

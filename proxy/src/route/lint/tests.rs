@@ -123,6 +123,14 @@ fn a_wildcard_without_its_apex_is_reported_once() {
     assert_eq!(lint_on("bind = \"127.0.0.1:80\"\nhostnames = [\"*.example.com\"]\n", &[(30, 1, wild)]), []);
 }
 
+#[test]
+fn ten_thousand_routes_are_linted_by_the_index() {
+    let keys: Vec<String> = (0..10_000).map(|i| format!("host = \"a.test\"\npath_prefix = \"/{i}/x\"")).collect();
+    let mut routes: Vec<(u32, i32, &str)> = (0..).zip(&keys).map(|(id, keys)| (id, 1, &**keys)).collect();
+    routes.push((10_000, 2, "host = \"a.test\"\npath_prefix = \"/7/x/y\""));
+    assert_eq!(lint(&routes), [(Lint::Shadowed, "route 10000 never matches: route 7 covers it".to_owned())]);
+}
+
 /// Keys of a redirect.
 fn redirect(keys: &str, mode: &str, target: &str) -> String {
     format!("{keys}\naction = \"redirect\"\nredirect = {{ mode = \"{mode}\", target = \"{target}\" }}")

@@ -24,7 +24,7 @@ enum Op {
     Equals(Box<[u8]>),
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     Regex(Regex),
     Present,
 }
@@ -62,7 +62,7 @@ impl Op {
             MatchOp::Equals => Self::Equals(octets()),
             MatchOp::Prefix => Self::Prefix(octets()),
             MatchOp::Suffix => Self::Suffix(octets()),
-            MatchOp::Contains => Self::Contains(Finder::new(value).into_owned()),
+            MatchOp::Contains => Self::Contains(Box::new(Finder::new(value).into_owned())),
             MatchOp::Regex => Self::Regex(regex(value)?),
             MatchOp::Present => return Err("op present takes no value".to_owned()),
         })

@@ -22,7 +22,7 @@ fn prefix(text: &str) -> PathMatch {
 fn location(redirect: &Redirect, url: &str) -> Result<String, Fault> {
     let (host, rest) = url.split_at(url.find('/').unwrap());
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query.as_bytes())));
-    let incoming = Incoming { host, received: path.as_bytes(), route_path: path.as_bytes(), query };
+    let incoming = Incoming { host, spelled: path.as_bytes(), route_path: path.as_bytes(), query };
     let mut out = b"kept ".to_vec();
     redirect.location(&incoming, &mut out)?;
     Ok(String::from_utf8(out).unwrap().strip_prefix("kept ").unwrap().to_owned())
@@ -83,7 +83,7 @@ fn a_location_that_cannot_be_sent_is_a_fault() {
     let external = compile(&raw(ExternalOriginKeepPath, "https://n.test"), prefix("/")).unwrap();
     assert_eq!(location(&external, "z/a\u{1}b"), failed);
     let mut out = Vec::new();
-    let asterisk = Incoming { host: "z", received: b"*", route_path: b"*", query: None };
+    let asterisk = Incoming { host: "z", spelled: b"*", route_path: b"*", query: None };
     assert!(external.location(&asterisk, &mut out).is_err());
     let scheme = compile(&raw(Scheme, "https"), prefix("/")).unwrap();
     assert_eq!(location(&scheme, "/x"), failed);

@@ -50,7 +50,7 @@ fn route_path(received: &str) -> Vec<u8> {
     let mut rest = received.as_bytes();
     let mut read = Vec::new();
     while let Some((&octet, after)) = rest.split_first() {
-        let decoded = super::super::query::triplet(rest).filter(|octet| !matches!(octet, b'/' | b'\\'));
+        let decoded = super::super::path::triplet(rest).filter(|octet| !matches!(octet, b'/' | b'\\'));
         read.push(decoded.unwrap_or(octet));
         rest = if decoded.is_some() { &rest[3..] } else { after };
     }
@@ -60,7 +60,7 @@ fn route_path(received: &str) -> Vec<u8> {
 /// The new path and X-Forwarded-Prefix.
 fn run(rewrite: &Rewrite, received: &str) -> Result<Option<(String, String)>, Reason> {
     let route_path = route_path(received);
-    let incoming = Incoming { host: "h", received: received.as_bytes(), route_path: &route_path, query: Some(b"q") };
+    let incoming = Incoming { host: "h", spelled: received.as_bytes(), route_path: &route_path, query: Some(b"q") };
     let mut out = b"kept ".to_vec();
     let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
     match rewrite.path(&incoming, &mut out).map_err(|fault| fault.reason)? {
@@ -113,6 +113,9 @@ fn the_result_is_checked_as_a_received_path_is() {
     assert_eq!(run(&compile(&by_regex("x", "../.."), PathMatch::Any, false).unwrap(), "/x"), bad);
     assert_eq!(run(&compile(&by_regex("^/", ""), PathMatch::Any, false).unwrap(), "/x"), bad);
     let long = "x".repeat(PATH_MAX);
+    let grows = compile(&by_regex("x", &"y".repeat(PATH_MAX / 2)), PathMatch::Any, false).unwrap();
+    assert_eq!(run(&grows, "/x").map(|_| ()), Ok(()));
+    assert_eq!(run(&grows, &format!("/{long}")), Err(Reason::RewriteFailed));
     assert_eq!(
         run(&compile(&add("/v1"), PathMatch::Any, false).unwrap(), &format!("/{long}")),
         Err(Reason::RewriteFailed)
