@@ -4,25 +4,37 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// At most this many units lie unused with one worker.
-const BATCH_MAX: u64 = 64;
+const BATCH_MAX: i64 = 64;
 
 /// A cap on a count that all workers share. Never exceeded; up to a batch per worker may lie unused elsewhere while
 /// another worker is refused.
 #[derive(Clone, Debug)]
-pub struct Quota {
-    free: Arc<AtomicU64>,
-    batch: u64,
+pub struct Quota(Arc<Cells>);
+
+#[derive(Debug)]
+struct Cells {
+    /// Units that no worker holds; below zero while more are in use than a lowered cap allows.
+    free: AtomicI64,
+    max: AtomicI64,
+    workers: i64,
 }
 
 impl Quota {
     /// A quota of `max` units for `workers` workers; 0 is no cap.
     pub fn new(max: u64, workers: usize) -> Self {
-        let max = if max == 0 { u64::MAX / 2 } else { max };
-        let batch = (max / (workers.max(1) as u64 * 16)).clamp(1, BATCH_MAX);
-        Self { free: Arc::new(AtomicU64::new(max)), batch }
+        let max = units(max);
+        let workers = i64::try_from(workers.max(1)).unwrap_or(i64::MAX);
+        Self(Arc::new(Cells { free: AtomicI64::new(max), max: AtomicI64::new(max), workers }))
+    }
+
+    /// Changes the cap; what is in use stays in use.
+    pub fn resize(&self, max: u64) {
+        let max = units(max);
+        let before = self.0.max.swap(max, Relaxed);
+        self.0.free.fetch_add(max - before, Relaxed);
     }
 
     /// One worker's view of it.
@@ -30,17 +42,28 @@ impl Quota {
         Rc::new(Share { quota: self.clone(), held: Cell::new(0) })
     }
 
-    fn take(&self) -> u64 {
-        let taken = self.free.fetch_update(Relaxed, Relaxed, |free| Some(free - free.min(self.batch)));
-        taken.unwrap_or_else(|free| free).min(self.batch)
+    fn batch(&self) -> i64 {
+        (self.0.max.load(Relaxed) / self.0.workers / 16).clamp(1, BATCH_MAX)
     }
+
+    fn take(&self) -> i64 {
+        let batch = self.batch();
+        let taken = |free: i64| free.min(batch).max(0);
+        let update = self.0.free.fetch_update(Relaxed, Relaxed, |free| Some(free - taken(free)));
+        update.map_or_else(taken, taken)
+    }
+}
+
+fn units(max: u64) -> i64 {
+    const NO_CAP: i64 = i64::MAX / 4;
+    if max == 0 { NO_CAP } else { i64::try_from(max).unwrap_or(NO_CAP).min(NO_CAP) }
 }
 
 /// A worker's units of a [`Quota`] that are not in use.
 #[derive(Debug)]
 pub struct Share {
     quota: Quota,
-    held: Cell<u64>,
+    held: Cell<i64>,
 }
 
 impl Share {
@@ -50,16 +73,20 @@ impl Share {
             0 => self.quota.take(),
             held => held,
         };
-        self.held.set(held.checked_sub(1)?);
+        if held == 0 {
+            return None;
+        }
+        self.held.set(held - 1);
         Some(Lease(self.clone()))
     }
 
     fn give_back(&self) {
-        let held = self.held.get() + 1;
-        // With a batch of one, nothing may lie unused: another worker may be waiting for just this unit.
-        if held >= 2 * self.quota.batch || self.quota.batch == 1 {
-            let kept = if self.quota.batch == 1 { 0 } else { self.quota.batch };
-            self.quota.free.fetch_add(held - kept, Relaxed);
+        let (held, batch) = (self.held.get() + 1, self.quota.batch());
+        // With a batch of one, nothing may lie unused: another worker may be waiting for just this unit. Nor while a
+        // lowered cap is exceeded.
+        let kept = if batch == 1 || self.quota.0.free.load(Relaxed) < 0 { 0 } else { batch };
+        if held >= 2 * kept.max(1) - i64::from(kept == 0) {
+            self.quota.0.free.fetch_add(held - kept, Relaxed);
             self.held.set(kept);
         } else {
             self.held.set(held);
@@ -69,7 +96,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.quota.free.fetch_add(self.held.get(), Relaxed);
+        self.quota.0.free.fetch_add(self.held.get(), Relaxed);
     }
 }
 
@@ -103,8 +130,21 @@ mod tests {
                 assert!(leases.len() as u64 <= max);
             }
             drop((leases, shares));
-            assert_eq!(quota.free.load(Relaxed), max);
+            assert_eq!(quota.0.free.load(Relaxed), max as i64);
         }
+    }
+
+    #[test]
+    fn a_lowered_cap_holds_as_soon_as_enough_came_back() {
+        let quota = Quota::new(1000, 1);
+        let share = quota.share();
+        let mut leases: Vec<_> = (0..1000).map_while(|_| share.lease()).collect();
+        quota.resize(10);
+        assert!(share.lease().is_none());
+        leases.truncate(9);
+        assert!(share.lease().is_some());
+        leases.extend((0..100).map_while(|_| share.lease()));
+        assert_eq!(leases.len(), 10);
     }
 
     #[test]

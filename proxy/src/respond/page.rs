@@ -30,8 +30,6 @@ pub enum PageError {
     TooLarge,
     /// Not UTF-8.
     NotText,
-    /// The key is neither a status (400 to 599) nor a class (4xx, 5xx).
-    BadKey,
 }
 
 impl fmt::Display for PageError {
@@ -39,7 +37,6 @@ impl fmt::Display for PageError {
         f.write_str(match self {
             Self::TooLarge => "an error page has at most 64 KiB",
             Self::NotText => "an error page is UTF-8 text",
-            Self::BadKey => "an error page is for a status from 400 to 599, \"4xx\" or \"5xx\"",
         })
     }
 }
@@ -88,38 +85,19 @@ impl Page {
     }
 }
 
-/// The pages in force for a request: those of its route before its listener's before the global ones.
+/// The pages in force for a request, by status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pages {
-    exact: BTreeMap<u16, Arc<Page>>,
-    class: [Option<Arc<Page>>; 2],
-}
+pub struct Pages(BTreeMap<u16, Arc<Page>>);
 
 impl Pages {
-    /// Sets the page for `key`: a status, `4xx` or `5xx`.
-    ///
-    /// # Errors
-    /// The key names neither.
-    pub fn set(&mut self, key: &str, page: Arc<Page>) -> Result<(), PageError> {
-        match key {
-            "4xx" => self.class[0] = Some(page),
-            "5xx" => self.class[1] = Some(page),
-            _ => match key.parse() {
-                Ok(status @ 400..=599) => drop(self.exact.insert(status, page)),
-                _ => return Err(PageError::BadKey),
-            },
-        }
-        Ok(())
+    /// Sets the page for `status`.
+    pub fn set(&mut self, status: u16, page: Arc<Page>) {
+        self.0.insert(status, page);
     }
 
-    /// The page for `status`, the exact one before its class's.
+    /// The page for `status`.
     pub fn page(&self, status: u16) -> Option<&Page> {
-        let class = match status {
-            400..=499 => self.class[0].as_ref(),
-            500..=599 => self.class[1].as_ref(),
-            _ => None,
-        };
-        self.exact.get(&status).or(class).map(Arc::as_ref)
+        self.0.get(&status).map(Arc::as_ref)
     }
 }
 
@@ -225,22 +203,9 @@ mod tests {
     fn placeholders_are_filled_and_escaped_and_other_braces_stay() {
         let mut pages = Pages::default();
         let page = Page::parse(b"a{b {status}/{reason}/{request_id} {}").expect("parses");
-        pages.set("4xx", Arc::new(page)).expect("a class");
+        pages.set(404, Arc::new(page));
         assert_eq!(body(&pages, Wanted::Html, 404, "<x>"), "a{b 404/no_route/&lt;x&gt; {}");
         assert!(body(&pages, Wanted::Html, 502, "i").contains("502 Bad Gateway"));
-    }
-
-    #[test]
-    fn an_exact_page_comes_before_its_class() {
-        let mut pages = Pages::default();
-        for (key, text) in [("4xx", "class"), ("404", "exact")] {
-            pages.set(key, Arc::new(Page::parse(text.as_bytes()).expect("parses"))).expect("a key");
-        }
-        assert_eq!(body(&pages, Wanted::Text, 404, ""), "exact");
-        assert_eq!(body(&pages, Wanted::Text, 400, ""), "class");
-        for bad in ["200", "6xx", "", "abc"] {
-            assert_eq!(pages.set(bad, Arc::new(Page(vec![]))), Err(PageError::BadKey), "{bad}");
-        }
     }
 
     #[test]

@@ -153,6 +153,11 @@ impl<C: Parked> Pool<C> {
         self.total = 0;
     }
 
+    /// Whether one of them is as asked: a walk through all, for rare questions.
+    pub fn any(&self, holds: impl Fn(&C) -> bool) -> bool {
+        self.by_key.values().flatten().any(|idle| holds(&idle.connection))
+    }
+
     /// How many lie here.
     pub fn len(&self) -> usize {
         self.total
