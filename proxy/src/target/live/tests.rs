@@ -103,3 +103,18 @@ fn health_changes_keep_the_hash_tables() {
     let after = table.with_health(id(&table, 0, 0), State::Unhealthy, START);
     assert!(Arc::ptr_eq(&route(&table).parts()[0].table, &route(&after).parts()[0].table));
 }
+
+#[test]
+fn every_endpoint_is_found_where_it_stands() {
+    let mut rng = fastrand::Rng::with_seed(70);
+    let mut table = Live::initial(&[named(), weighted("", &[1, 1])], 1, None, START);
+    for _ in 0..200 {
+        let some: Vec<u8> = (0..rng.u8(0..6)).map(|_| rng.u8(..8)).collect();
+        let before: Vec<_> = table.endpoints().map(|(_, endpoint)| endpoint.cells.id()).collect();
+        table = table.with_addresses(0, 0, &ips(&some), START);
+        let now: Vec<_> = table.endpoints().map(|(place, endpoint)| (place, endpoint.cells.id())).collect();
+        assert!(now.iter().all(|&(place, id)| table.find(id) == Some(place)));
+        let gone = before.into_iter().filter(|id| now.iter().all(|(_, other)| other != id));
+        assert!(gone.into_iter().all(|id| table.find(id).is_none()));
+    }
+}
