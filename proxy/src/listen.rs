@@ -1,1 +1,7 @@
 //! Listening sockets, accepted connections and their limits.
+
+mod bind;
+mod quota;
+
+pub use bind::{Bind, BindError, Opened, open};
+pub use quota::{Lease, Quota, Share};

@@ -1,0 +1,56 @@
+//! The documents that weir is measured on.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// A document: where it listens, where it forwards, how much stands in it.
+#[derive(Clone, Copy)]
+pub(super) struct Document {
+    pub(super) web: SocketAddr,
+    pub(super) management: SocketAddr,
+    pub(super) origin: SocketAddr,
+    pub(super) workers: usize,
+    pub(super) routes: usize,
+}
+
+impl Document {
+    /// Its text. The last route takes every path; those before it are half hosts, half paths, and match none of the
+    /// requests that are measured.
+    pub(super) fn text(&self) -> String {
+        let Self { web, management, origin, workers, routes } = self;
+        let mut text = format!(
+            "version = 1\nworkers = {workers}\n\n[limits]\nconnections_max = 12000\nrequests_per_connection = 10000000\n\n\
+             [timeouts]\nkeepalive = \"5m\"\n\n\
+             [management]\nlisten = [\"{management}\"]\n\n[[listener]]\nname = \"web\"\nbind = \"{web}\"\n"
+        );
+        for id in 1..*routes {
+            let key = match id % 2 {
+                0 => format!("host = \"host-{id}.example.com\""),
+                _ => format!("path_prefix = \"/area-{}/service-{id}\"", id % 100),
+            };
+            route(&mut text, id, &key, *origin);
+        }
+        route(&mut text, *routes, "path_prefix = \"/\"", *origin);
+        text
+    }
+}
+
+fn route(text: &mut String, id: usize, key: &str, origin: SocketAddr) {
+    let _ = write!(
+        text,
+        "\n[[route]]\nid = {id}\nlistener = \"web\"\n{key}\n[[route.target]]\nurl = \"http://{origin}\"\n"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_has_as_many_routes_as_asked_for() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let document = Document { web: address, management: address, origin: address, workers: 1, routes: 10 };
+        assert_eq!(document.text().matches("[[route]]").count(), 10);
+        assert_eq!(document.text().matches("path_prefix = \"/\"\n").count(), 1);
+    }
+}
