@@ -88,7 +88,9 @@ impl Live {
         let mut targets = route.targets.clone();
         targets[target].endpoints = keep_or_make(model, old, &wanted, birth);
         let places = Arc::make_mut(&mut self.places);
-        old.iter().for_each(|endpoint| drop(places.remove(&endpoint.cells.id())));
+        for endpoint in old {
+            places.remove(&endpoint.cells.id());
+        }
         let made = targets[target].endpoints.iter().enumerate();
         places.extend(made.map(|(endpoint, it)| (it.cells.id(), Place { slot, target, endpoint })));
         let parts = parts(&route.groups, &targets, &route.parts, Some(model.group), birth);
