@@ -19,8 +19,9 @@ mod tests;
 mod text;
 pub mod value;
 
+pub use number::duration_from_text;
 pub use problem::{At, Code, Problem, Problems};
 pub use raw::Document;
-pub use reference::{reference, tables};
-pub use source::{DEFAULT, DOCUMENT_SIZE_MAX, default_document, load, parse, read};
-pub use table::{Key, Table, TableInfo};
+pub use reference::{Section, reference, sections};
+pub use source::{DEFAULT, DOCUMENT_SIZE_MAX, default_document, load, load_as_far_as_possible, parse, read};
+pub use table::{Key, Narrows, Table, TableInfo};

@@ -4,7 +4,7 @@
 //! (priority, id) by an index whose cost does not depend on the number of routes; [`Table::explain`] scans all of them
 //! with the same predicates and says where each failed.
 
-mod check;
+mod compile;
 mod edits;
 mod explain;
 mod host;
@@ -12,23 +12,21 @@ mod index;
 mod lint;
 mod matcher;
 mod path;
-mod problem;
 mod query;
 mod redirect;
 mod rewrite;
-mod spec;
 
-pub use edits::{Edits, Facts, HeaderEdits};
+pub use edits::{Edits, Facts};
 pub use explain::{Considered, Explanation, Verdict};
 pub use lint::{Finding, Lint};
-pub use problem::{Object, Problem};
 pub use query::{Fields, Query};
 pub use redirect::{Incoming, Redirect};
-pub use rewrite::{HostRewrite, Rewrite, Rewritten};
-pub use spec::{Action, EditsSpec, FieldSpec, ListenerSpec, RedirectSpec, RewriteSpec, RouteSpec};
+pub use rewrite::{Rewrite, Rewritten};
 
 use crate::base::{Fault, Reason};
-use host::HostMap;
+use crate::config::value::HostWildcard;
+use crate::config::{Document, Problems};
+use host::{HostMap, Pattern};
 use index::Index;
 use matcher::Matcher;
 
@@ -59,7 +57,9 @@ pub struct Route {
     /// For the request upstream.
     pub request_headers: Edits,
     /// For the response, whoever made it.
-    pub response_headers: HeaderEdits,
+    pub response_headers: Edits,
+    /// Whether `response_headers` edits weir's own error pages too.
+    pub edit_error_pages: bool,
     enabled: bool,
     is_default: bool,
     allow_encoded_separators: bool,
@@ -82,6 +82,8 @@ pub enum Answer {
 struct Listener {
     name: Box<str>,
     ports: Vec<u16>,
+    wildcard: HostWildcard,
+    hostnames: Vec<Pattern>,
     /// None: every host is served.
     served: Option<HostMap>,
     index: Index,
@@ -89,9 +91,10 @@ struct Listener {
 }
 
 impl Table {
-    /// Compiles the document's listeners and routes, or says everything that is wrong with them.
-    pub fn build(listeners: &[ListenerSpec], routes: &[RouteSpec], templates: &[&str]) -> Result<Self, Vec<Problem>> {
-        check::build(listeners, routes, templates)
+    /// Compiles the document's listeners and routes. Everything that is wrong with them goes to `problems`; with any
+    /// the table is not fit for traffic, but may be looked at further.
+    pub fn build(document: &Document, problems: &mut Problems) -> Self {
+        compile::table(document, problems)
     }
 
     /// Whether `listener` (its place in the document) serves `host`; else 421 (RFC 9110 section 15.5.20).
@@ -118,13 +121,6 @@ impl Table {
 /// 400, unless the winner of a path with an encoded separator says that it may be forwarded as spelled.
 pub fn check_encoded_separator(winner: Option<&Route>) -> Result<&Route, Fault> {
     winner.filter(|route| route.allow_encoded_separators).ok_or(Fault::new(Reason::InvalidRequestTarget))
-}
-
-impl Route {
-    /// Octets of the route path that the matched prefix takes, by whole segments; 0 where there is no prefix.
-    pub(crate) fn prefix_len(&self) -> usize {
-        self.matcher.path.prefix_len()
-    }
 }
 
 #[cfg(test)]

@@ -42,13 +42,14 @@ fn unique<'a, K: Eq + Hash + std::fmt::Display>(
 }
 
 fn binds(document: &Document, reader: &mut Reader) {
-    let mut seen: HashMap<&Bind, &Listener> = HashMap::new();
+    let own = document.management.listen.iter().chain(&document.metrics.listen).copied().map(Bind::Tcp);
+    let mut seen: HashMap<Bind, &str> = own.map(|bind| (bind, "weir itself")).collect();
     for listener in document.listeners.iter().filter(|listener| listener.enabled) {
         // Each bind to port 0 gets a port of its own.
         let fixed = |bind: &&Bind| !matches!(bind, Bind::Tcp(address) if address.port() == 0);
         for bind in listener.bind.iter().filter(fixed) {
-            if let Some(first) = seen.insert(bind, listener) {
-                let message = format!("bind {bind} is taken: listener {} has it", first.name);
+            if let Some(first) = seen.insert(bind.clone(), &listener.name) {
+                let message = format!("bind {bind} is taken: {first} has it");
                 reader.push(listener.at.coded(Code::Duplicate, "bind", message));
             }
         }
@@ -105,6 +106,9 @@ pub(super) fn listener(listener: &mut Listener, reader: &mut Reader) {
 pub(super) fn route(route: &mut Route, reader: &mut Reader) {
     if route.name.is_empty() {
         route.name = format!("route-{}", route.id);
+    }
+    if route.id > i32::MAX.unsigned_abs() {
+        reader.push(route.at.problem("", "needs an id: there is none above the highest one"));
     }
     unique(reader, route.targets.iter().map(|one| (one.name.as_str(), "name", &one.at)));
     unique(reader, route.listener.iter().map(|name| (name.as_str(), "listener", &route.at)));

@@ -4,7 +4,7 @@ use toml_edit::{ArrayOfTables, Item, TableLike, Value};
 
 use super::problem::Code;
 use super::reader::{Reader, Spot, nearest};
-use super::table::{Overlay, Range, Table, TableInfo};
+use super::table::{Narrows, Overlay, Range, Table, TableInfo};
 
 /// A way of writing values of type `Out`.
 pub trait Format {
@@ -96,14 +96,15 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// As it is written, cut where messages would grow too long.
-    pub(super) fn written(self) -> String {
+    /// As it is written in the document `text`, cut where messages would grow too long.
+    pub(super) fn written(self, text: &str) -> String {
         let Self::Value(value) = self else { return self.type_name().to_owned() };
-        let text = value.to_string();
-        let text = text.trim().escape_debug().to_string().replace("\\\"", "\"");
-        match text.char_indices().nth(80) {
-            Some((cut, _)) => format!("{}...", &text[..cut]),
-            None => text,
+        let own = value.span().and_then(|span| text.get(span)).map_or_else(|| value.to_string(), str::to_owned);
+        // A message is one line, and a terminal takes no orders from it.
+        let own: String = own.trim().chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+        match own.char_indices().nth(80) {
+            Some((cut, _)) => format!("{}...", &own[..cut]),
+            None => own,
         }
     }
 
@@ -154,7 +155,7 @@ impl<T: FromText> Format for T {
         match T::from_text(text) {
             Ok(value) => Some(value),
             Err(why) => {
-                reader.report(spot, Code::Invalid, &format!("= {} {why}", node.written()));
+                reader.report(spot, Code::Invalid, &format!("= {} {why}", node.written(reader.text())));
                 None
             }
         }
@@ -284,8 +285,8 @@ pub struct RouteSub<T>(std::marker::PhantomData<T>);
 
 impl<T: Overlay> Format for RouteSub<T> {
     type Out = T;
-    const ABSENT: Option<&'static str> = Some("the listener's");
-    const TABLE: Option<fn() -> TableInfo> = Some(|| T::INFO);
+    const ABSENT: Option<&'static str> = Some("as before the route");
+    const TABLE: Option<fn() -> TableInfo> = Some(|| TableInfo { narrows: Narrows::Route, ..T::INFO });
 
     fn kind() -> String {
         "a table".to_owned()
@@ -311,7 +312,7 @@ fn read_table<F: Format, T: Table>(
         return None;
     };
     let at = match spot.element {
-        Some((index, _)) => reader.listed::<T>(table, node, spot, label_of::<T>(table, index, reader)),
+        Some((index, _)) => reader.listed(table, node, spot, label_of::<T>(table, index, reader)),
         None => reader.inner(table, node, spot),
     };
     read(table, at, reader)
@@ -323,7 +324,7 @@ pub struct Objects<T>(std::marker::PhantomData<T>);
 impl<T: Table> Format for Objects<T> {
     type Out = Vec<T>;
     const ABSENT: Option<&'static str> = Some("none");
-    const TABLE: Option<fn() -> TableInfo> = Some(|| T::INFO);
+    const TABLE: Option<fn() -> TableInfo> = Some(|| TableInfo { many: true, ..T::INFO });
 
     fn kind() -> String {
         "a list of tables".to_owned()
@@ -363,7 +364,11 @@ fn label_of<T: Table>(table: &dyn TableLike, index: usize, reader: &Reader) -> S
         node.as_str().map(str::to_owned).or_else(|| node.as_integer().map(|n| n.to_string()))
     });
     let given = || (T::LABELS.first() == Some(&"id")).then(|| reader.route_id_next().to_string());
-    named.filter(|name| name.len() <= 100).or_else(given).unwrap_or_else(|| format!("#{}", index + 1))
+    named
+        .map(|name| name.escape_debug().to_string())
+        .filter(|name| name.len() <= 100)
+        .or_else(given)
+        .unwrap_or_else(|| format!("#{}", index + 1))
 }
 
 /// A table of names, which the document chooses, and values.
@@ -404,7 +409,7 @@ impl<F: Format> Format for Pairs<F> {
 pub(super) fn not_a_choice(node: Node<'_>, words: &[&str], spot: Spot<'_>, reader: &mut Reader) {
     let near = node.as_str().and_then(|text| nearest(text, words.iter().copied()));
     let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-    let message = format!("= {} is unknown; allowed: {}", node.written(), words.join(", "));
+    let message = format!("= {} is unknown; allowed: {}", node.written(reader.text()), words.join(", "));
     let problem = reader.problem(spot, Code::Invalid, &message).suggest(near);
     reader.push(problem);
 }

@@ -37,6 +37,11 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
+/// A duration as documents write it: an integer and a unit.
+pub fn duration_from_text(text: &str) -> Option<Duration> {
+    quantity(text, &UNITS_OF_TIME).map(Duration::from_millis)
+}
+
 /// A bound's TOML text as the number it stands for.
 fn bound(text: &str) -> i128 {
     let inner = text.trim_matches('"');
@@ -60,7 +65,7 @@ impl Range {
 /// Passes `n` on if the key's bounds hold it.
 pub(super) fn within(n: i128, node: Node<'_>, spot: Spot<'_>, reader: &mut Reader) -> Option<i128> {
     let Some(range) = spot.key.range.filter(|range| !range.contains(n)) else { return Some(n) };
-    let message = format!("= {} is out of range; allowed: {}", node.written(), range.words());
+    let message = format!("= {} is out of range; allowed: {}", node.written(reader.text()), range.words());
     reader.report(spot, Code::OutOfRange, &message);
     None
 }
@@ -132,7 +137,11 @@ fn read_quantity<F: Format>(units: &[(&str, u64)], node: Node<'_>, spot: Spot<'_
         let bare = node.as_integer().is_some();
         let why = if bare { "has no unit: it" } else { "is not understood: it" };
         if bare || node.as_str().is_some() {
-            reader.report(spot, Code::Invalid, &format!("= {} {why} must be {}", node.written(), F::kind()));
+            reader.report(
+                spot,
+                Code::Invalid,
+                &format!("= {} {why} must be {}", node.written(reader.text()), F::kind()),
+            );
         } else {
             wrong_type::<F>(node, spot, reader);
         }

@@ -123,9 +123,9 @@ impl fmt::Debug for At {
 /// What kind of problem it is, for programs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Code {
-    /// The file cannot be read, is too large or is not UTF-8.
+    /// The file cannot be read.
     Unreadable,
-    /// Not TOML.
+    /// Not TOML, not UTF-8, or too large to be read.
     Syntax,
     /// No such key.
     UnknownKey,

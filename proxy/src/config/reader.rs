@@ -6,7 +6,7 @@ use toml_edit::{Document, Item, TableLike};
 
 use super::format::{Format, Node};
 use super::problem::{At, Code, Place, Position, Problem, Problems};
-use super::table::{Key, Table};
+use super::table::Key;
 
 /// Reads one document.
 pub struct Reader {
@@ -38,6 +38,11 @@ impl Reader {
         Self { file, lines, text, problems: Vec::new(), incomplete: false, route_id_highest: None }
     }
 
+    /// The document's text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The place of a document.
     pub(super) fn root(&self, table: &dyn TableLike) -> At {
         let start = Position { line: 1, column: 1 };
@@ -64,13 +69,13 @@ impl Reader {
     }
 
     /// The place of one table of a list: its own label, after that of the object it stands in.
-    pub(super) fn listed<T: Table>(&self, table: &dyn TableLike, node: Node<'_>, spot: Spot<'_>, own: String) -> At {
+    pub(super) fn listed(&self, table: &dyn TableLike, node: Node<'_>, spot: Spot<'_>, own: String) -> At {
         let outer = spot.at.place();
         let comma = if outer.label.is_empty() { "" } else { ", " };
         At::new(Place {
             file: self.file.clone(),
             start: self.start_of(node, spot),
-            label: format!("{}{comma}{} {own}", outer.label, T::TITLE),
+            label: format!("{}{comma}{} {own}", outer.label, spot.key.name),
             path: spot.path(),
             prefix: String::new(),
             index: spot.element.map_or(0, |(index, _)| index),
@@ -208,14 +213,15 @@ fn default_of<F: Format>(key: &Key) -> Option<F::Out> {
     read.filter(|_| reader.problems.is_empty())
 }
 
-/// The one of `names` that is most likely meant by `name`, if one is near.
+/// The one of `names` that is most likely meant by `name`: a few letters away, or the only one that begins so.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let names: Vec<_> = names.collect();
     let distance_max = (name.chars().count() / 3).clamp(1, 4);
-    names
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(distance, _)| *distance <= distance_max)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+    let near = names.iter().map(|known| (strsim::damerau_levenshtein(name, known), *known));
+    let near = near.filter(|(distance, _)| *distance <= distance_max).min_by_key(|(distance, _)| *distance);
+    let mut begin_so = names.iter().filter(|known| name.len() >= 3 && known.starts_with(name));
+    let only = begin_so.next().filter(|_| begin_so.next().is_none());
+    near.map(|(_, known)| known).or(only.copied())
 }
 
 fn count(n: usize) -> u32 {

@@ -25,18 +25,33 @@ pub fn default_document() -> Result<Document, Problems> {
 
 /// Reads the document in the file at `path`.
 pub fn load(path: &Path) -> Result<Document, Problems> {
+    valid(load_as_far_as_possible(path))
+}
+
+/// The same as [`read`], from the file at `path`.
+pub fn load_as_far_as_possible(path: &Path) -> (Option<Document>, Problems) {
     let name = path.display().to_string();
-    let octets = octets_of(path).map_err(|error| unreadable(&name, format!("cannot be read: {error}")))?;
-    let text = String::from_utf8(octets).map_err(|error| not_utf8(&name, error.as_bytes()))?;
-    parse(&text, &name)
+    match text_of(path, &name) {
+        Ok(text) => read(&text, &name),
+        Err(problem) => (None, problem.into()),
+    }
+}
+
+fn text_of(path: &Path, name: &str) -> Result<String, Problem> {
+    let octets = octets_of(path).map_err(|error| unreadable(name, format!("cannot be read: {error}")))?;
+    String::from_utf8(octets).map_err(|error| not_utf8(name, error.as_bytes()))
+}
+
+fn valid<T>(read: (Option<T>, Problems)) -> Result<T, Problems> {
+    match read {
+        (Some(read), problems) if !problems.is_fatal() => Ok(read),
+        (_, problems) => Err(problems),
+    }
 }
 
 /// Reads the document `text`; `file_name` stands before its problems.
 pub fn parse(text: &str, file_name: &str) -> Result<Document, Problems> {
-    match read(text, file_name) {
-        (Some(document), problems) if !problems.is_fatal() => Ok(document),
-        (_, problems) => Err(problems),
-    }
+    valid(read(text, file_name))
 }
 
 /// Reads the document as far as it can be read, with all of its problems: defaults stand in for wrong values, and
@@ -50,10 +65,7 @@ pub fn read(text: &str, file_name: &str) -> (Option<Document>, Problems) {
 
 /// Reads one object from its own text.
 pub(super) fn read_table<T: Table>(text: &str) -> Result<T, Problems> {
-    match read_as(text, T::TITLE, |_, _| ()) {
-        (Some(read), problems) if !problems.is_fatal() => Ok(read),
-        (_, problems) => Err(problems),
-    }
+    valid(read_as(text, T::TITLE, |_, _| ()))
 }
 
 fn read_as<T: Table>(
@@ -65,7 +77,7 @@ fn read_as<T: Table>(
     let mut reader = Reader::new(file.clone(), text);
     let document = match toml_edit::Document::parse(text) {
         Ok(document) => document,
-        Err(error) => return (None, syntax(file, &reader, &error).into()),
+        Err(error) => return (None, syntax(&file, &reader, &error).into()),
     };
     let table = document.as_table();
     prepare(&mut reader, table);
@@ -92,12 +104,17 @@ fn octets_of(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn unreadable(file_name: &str, message: String) -> Problem {
+    whole(Code::Unreadable, file_name, message)
+}
+
+/// A problem of the whole file.
+fn whole(code: Code, file_name: &str, message: String) -> Problem {
     Problem {
         file: file_name.into(),
         path: String::new(),
         line: 0,
         column: 0,
-        code: Code::Unreadable,
+        code,
         message,
         suggestion: None,
         warning: false,
@@ -105,7 +122,7 @@ fn unreadable(file_name: &str, message: String) -> Problem {
 }
 
 fn too_large(file_name: &str) -> Problem {
-    unreadable(file_name, format!("is larger than {} KiB, which a document may have", DOCUMENT_SIZE_MAX >> 10))
+    whole(Code::Syntax, file_name, format!("is larger than {} KiB, which a document may have", DOCUMENT_SIZE_MAX >> 10))
 }
 
 fn not_utf8(file_name: &str, octets: &[u8]) -> Problem {
@@ -114,18 +131,15 @@ fn not_utf8(file_name: &str, octets: &[u8]) -> Problem {
     }
     let valid = std::str::from_utf8(octets).err().map_or(0, |error| error.valid_up_to());
     let line = octets[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
-    Problem { line: u32::try_from(line).unwrap_or(u32::MAX), ..unreadable(file_name, "is not UTF-8 here".to_owned()) }
+    Problem {
+        line: u32::try_from(line).unwrap_or(u32::MAX),
+        ..whole(Code::Syntax, file_name, "is not UTF-8 here".to_owned())
+    }
 }
 
-fn syntax(file: Arc<str>, reader: &Reader, error: &TomlError) -> Problem {
+fn syntax(file: &str, reader: &Reader, error: &TomlError) -> Problem {
     let position = reader.position(error.span().map_or(0, |span| span.start));
     let message = error.message().trim().replace('\n', ", ");
-    Problem {
-        line: position.line,
-        column: position.column,
-        code: Code::Syntax,
-        message: format!("not TOML: {message}"),
-        file,
-        ..unreadable("", String::new())
-    }
+    let problem = whole(Code::Syntax, file, format!("not TOML: {message}"));
+    Problem { line: position.line, column: position.column, ..problem }
 }

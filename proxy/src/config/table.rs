@@ -50,8 +50,21 @@ pub struct TableInfo {
     pub about: &'static [&'static str],
     /// Its keys, in order.
     pub keys: &'static [Key],
-    /// Whether it is the narrower form, for one listener or route, of another table.
-    pub overlay: bool,
+    /// Whether there may be several.
+    pub many: bool,
+    /// Whether it is the narrower form of a global table.
+    pub narrows: Narrows,
+}
+
+/// Whether a table is the narrower form of a global one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Narrows {
+    /// It is not.
+    No,
+    /// Each of its keys may stand.
+    All,
+    /// Those that a route may set.
+    Route,
 }
 
 /// An object of the document.
@@ -115,7 +128,8 @@ macro_rules! config_table {
                     @key $format, [$($doc),+], $key $(as $spelled)?, [$($default)?],
                     [$($low $high $($zero)?)?], [$($most)?], [$($route)?]
                 )),*],
-                overlay: false,
+                many: false,
+                narrows: $crate::config::table::Narrows::No,
             };
 
             fn read(
@@ -186,12 +200,13 @@ macro_rules! config_table {
             const LABELS: &'static [&'static str] = &[];
             const INFO: $crate::config::table::TableInfo = $crate::config::table::TableInfo {
                 name: stringify!($overlay),
-                about: &[concat!("`[", $title, "]`, narrowed: a key that is absent keeps its value from before.")],
+                about: &[concat!(" What holds here in place of `[", $title, "]`: a key that is absent stays as it is there.")],
                 keys: &[$($crate::config::table::config_table!(
                     @key $crate::config::format::Maybe<$format>, [$($doc),+], $key $(as $spelled)?, [],
                     [$($low $high $($zero)?)?], [$($most)?], [$($route)?]
                 )),*],
-                overlay: true,
+                many: false,
+                narrows: $crate::config::table::Narrows::All,
             };
 
             fn read(

@@ -53,7 +53,7 @@ impl Format for Name {
         if is_name(text) {
             return Some(text.to_owned());
         }
-        let message = format!("= {} must be {NAME_KIND}", node.written());
+        let message = format!("= {} must be {NAME_KIND}", node.written(reader.text()));
         reader.report(spot, super::Code::Invalid, &message);
         None
     }
@@ -149,7 +149,11 @@ impl Format for Mode {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
         if mode.is_none() {
-            reader.report(spot, super::Code::Invalid, &format!("= {} must be {}", node.written(), Self::kind()));
+            reader.report(
+                spot,
+                super::Code::Invalid,
+                &format!("= {} must be {}", node.written(reader.text()), Self::kind()),
+            );
         }
         mode
     }

@@ -1,14 +1,14 @@
-//! Header edits: what a route or target removes, sets, adds and defaults, as an overlay on a message's fields.
+//! Header edits: what a route or target removes, sets, adds and defaults, compiled.
 //!
-//! Compiled to a normal form: names to drop from what came, then fields to append, each perhaps only if its name is
-//! absent. Two edits one after the other have a normal form too ([`Edits::then`]), so a message meets only one.
+//! Their order gives them a normal form: names to drop, then fields to append, each perhaps only if its name is absent.
+//! They are made on [`http::Edits`], the overlay that is written with a head; a target's follow its route's.
 
 mod template;
 
 use std::net::IpAddr;
 
-use super::problem::Problems;
-use super::spec::EditsSpec;
+use crate::config::{Problems, raw};
+use crate::http;
 use template::Template;
 
 /// Edits of one section, and octets of their names and values.
@@ -40,49 +40,39 @@ pub struct Edits {
     added: Vec<Addition>,
 }
 
-/// A route's response edits.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct HeaderEdits {
-    /// What to do.
-    pub edits: Edits,
-    /// Error pages too.
-    pub always: bool,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Addition {
     name: Box<str>,
-    value: Template,
+    /// A line each.
+    values: Vec<Template>,
     if_absent: bool,
 }
 
-impl HeaderEdits {
-    pub(crate) fn compile(spec: &EditsSpec, problems: &mut Problems<'_>) -> Self {
-        Self { edits: Edits::compile(spec, problems), always: spec.always }
-    }
-}
-
 impl Edits {
-    /// Compiles the edits of a route's or a target's section.
-    pub(crate) fn compile(spec: &EditsSpec, problems: &mut Problems<'_>) -> Self {
+    /// Compiles the edits of a route's or a target's table; what is wrong goes to `problems`.
+    pub fn compile(raw: &raw::HeaderEdits<'_>, problems: &mut Problems) -> Self {
         let mut edits = Self::default();
-        for name in &spec.remove {
-            if problems.take("remove", checked_name(name)).is_some() {
-                edits.drop_name(name);
-            }
-        }
-        for (name, _) in &spec.set {
+        let mut report = |key: &str, why: String| problems.push(raw.at.problem(key, why));
+        for name in raw.remove {
             edits.drop_name(name);
+            check_name(name).unwrap_or_else(|why| report("remove", why));
         }
-        for (key, fields) in [("set", &spec.set), ("add", &spec.add), ("default", &spec.default)] {
-            for (name, value) in fields {
-                problems.take(key, checked_name(name));
-                if let Some(value) = problems.take(key, Template::parse(value)) {
-                    edits.added.push(Addition { name: name.as_str().into(), value, if_absent: key == "default" });
+        raw.set.iter().for_each(|(name, _)| edits.drop_name(name));
+        for (key, fields) in [("set", raw.set), ("add", raw.add), ("default", raw.default)] {
+            for (name, values) in fields {
+                check_name(name).unwrap_or_else(|why| report(key, why));
+                let values = values.iter().map(|value| Template::parse(value));
+                let values: Result<_, _> = values.collect();
+                let values = values.unwrap_or_else(|why| {
+                    report(key, why);
+                    Vec::new()
+                });
+                if !values.is_empty() {
+                    edits.added.push(Addition { name: name.as_str().into(), values, if_absent: key == "default" });
                 }
             }
         }
-        problems.take("", check_size(spec));
+        check_size(raw).unwrap_or_else(|why| report("", why));
         edits
     }
 
@@ -91,71 +81,44 @@ impl Edits {
         self.dropped.is_empty() && self.added.is_empty()
     }
 
-    /// Whether a field that came with the message stays.
-    pub fn keeps(&self, name: &[u8]) -> bool {
-        !self.dropped.iter().any(|dropped| dropped.as_bytes().eq_ignore_ascii_case(name))
-    }
-
-    /// Calls `emit` with each new field, in order. `has` says whether the message came with a field of that name (asked
-    /// with names of any case). `scratch` holds one value at a time; it need not be empty. Gives the octets dropped
-    /// from expanded values: CR, LF, NUL (RFC 9110 section 5.5).
-    pub fn append(
+    /// Makes the edits on top of those already in `out`. `in_head` says whether the message has a field of that name.
+    /// `scratch` holds one value at a time; it need not be empty. Gives the number of octets dropped from expanded
+    /// values, and of lines that may not be sent at all: CR, LF, NUL (RFC 9110 section 5.5).
+    pub fn apply(
         &self,
         facts: &Facts<'_>,
-        has: impl Fn(&[u8]) -> bool,
+        in_head: impl Fn(&[u8]) -> bool,
         scratch: &mut Vec<u8>,
-        mut emit: impl FnMut(&[u8], &[u8]),
+        out: &mut http::Edits,
     ) -> u32 {
+        self.dropped.iter().for_each(|name| out.remove(name.as_bytes()));
         let mut lost = 0;
-        for (at, addition) in self.added.iter().enumerate() {
+        for addition in &self.added {
             let name = addition.name.as_bytes();
-            let present = || self.added_before(at, name) || (self.keeps(name) && has(name));
+            let present =
+                || (in_head(name) && !out.hides(name)) || out.iter().any(|(added, _)| added.eq_ignore_ascii_case(name));
             if addition.if_absent && present() {
                 continue;
             }
-            scratch.clear();
-            lost += addition.value.expand(facts, scratch);
-            emit(name, scratch);
+            for value in &addition.values {
+                scratch.clear();
+                lost += value.expand(facts, scratch);
+                lost += u32::from(!out.add(name, scratch));
+            }
         }
         lost
     }
 
-    /// A default that found its name present emits nothing, but then the name is present.
-    fn added_before(&self, at: usize, name: &[u8]) -> bool {
-        self.added[..at].iter().any(|addition| addition.name.as_bytes().eq_ignore_ascii_case(name))
-    }
-
-    /// Calls `emit` with every field of the edited message: those of `fields` that stay, then the new ones.
-    pub fn apply<'f>(
-        &self,
-        fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
-        facts: &Facts<'_>,
-        scratch: &mut Vec<u8>,
-        mut emit: impl FnMut(&[u8], &[u8]),
-    ) -> u32 {
-        fields.clone().filter(|(name, _)| self.keeps(name)).for_each(|(name, value)| emit(name, value));
-        let has = |name: &[u8]| fields.clone().any(|(field, _)| field.eq_ignore_ascii_case(name));
-        self.append(facts, has, scratch, emit)
-    }
-
-    /// The edits that do these, then `next`.
-    pub fn then(&self, next: &Self) -> Self {
-        let mut both = self.clone();
-        both.added.retain(|addition| next.keeps(addition.name.as_bytes()));
-        next.dropped.iter().for_each(|name| both.drop_name(name));
-        both.added.extend(next.added.iter().cloned());
-        both
-    }
-
     fn drop_name(&mut self, name: &str) {
-        if self.keeps(name.as_bytes()) {
-            self.dropped.push(name.to_ascii_lowercase().into());
+        let name = name.to_ascii_lowercase().into_boxed_str();
+        if !self.dropped.contains(&name) {
+            self.dropped.push(name);
         }
     }
 }
 
 /// A field name that edits may touch. Framing and the connection are weir's own (RFC 9110 section 7.6.1).
-fn checked_name(name: &str) -> Result<(), String> {
+fn check_name(name: &str) -> Result<(), String> {
     const REFUSED: [&str; 10] = [
         "connection",
         "content-length",
@@ -169,7 +132,7 @@ fn checked_name(name: &str) -> Result<(), String> {
         "upgrade",
     ];
     let lower = name.to_ascii_lowercase();
-    if lower.is_empty() || !lower.bytes().all(is_token_octet) {
+    if !http::is_token(lower.as_bytes()) {
         return Err(format!("\"{name}\" is no header name"));
     }
     if REFUSED.contains(&&*lower) || lower.starts_with("proxy-auth") {
@@ -178,16 +141,11 @@ fn checked_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// RFC 9110 section 5.6.2.
-pub(crate) fn is_token_octet(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
-}
-
-fn check_size(spec: &EditsSpec) -> Result<(), String> {
-    let pairs = || spec.set.iter().chain(&spec.add).chain(&spec.default);
-    let edits = spec.remove.len() + pairs().count();
-    let octets: usize =
-        spec.remove.iter().map(String::len).chain(pairs().map(|(name, value)| name.len() + value.len())).sum();
+fn check_size(raw: &raw::HeaderEdits<'_>) -> Result<(), String> {
+    let pairs = || [raw.set, raw.add, raw.default].into_iter().flatten();
+    let edits = raw.remove.len() + pairs().map(|(_, values)| values.len()).sum::<usize>();
+    let added = pairs().flat_map(|(name, values)| values.iter().map(|value| name.len() + value.len()));
+    let octets = raw.remove.iter().map(String::len).chain(added).sum::<usize>();
     if edits > EDITS_MAX {
         return Err(format!("{edits} header edits; at most {EDITS_MAX}"));
     }

@@ -1,6 +1,7 @@
 //! Host patterns: exact names, `*.` wildcards, and the map from a host to everything whose pattern covers it.
 
 use super::index::Edges;
+use crate::config::value::HostWildcard;
 
 /// One host pattern.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -9,8 +10,8 @@ pub(crate) enum Pattern {
     Any,
     /// One name or address.
     Exact(Box<str>),
-    /// `*.suffix`: labels before it, never none. `one`: exactly one (RFC 9525 section 6.3).
-    Under { suffix: Box<str>, one: bool },
+    /// `*.suffix`: labels before it, never none.
+    Under(Box<str>),
 }
 
 /// A name's octets (RFC 1035 section 2.3.4), without the trailing dot.
@@ -19,39 +20,53 @@ const LABEL_MAX: usize = 63;
 
 impl Pattern {
     /// Reads a pattern as the document writes it.
-    pub(crate) fn parse(text: &str, one: bool) -> Result<Self, String> {
-        let lower = text.to_ascii_lowercase();
-        let name = lower.strip_suffix('.').unwrap_or(&lower);
-        if name == "*" {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text == "*" {
             return Ok(Self::Any);
         }
+        let lower = text.to_ascii_lowercase();
+        let name = lower.strip_suffix('.').unwrap_or(&lower);
         let (wild, rest) = name.strip_prefix("*.").map_or((false, name), |rest| (true, rest));
         check_name(rest, wild).map_err(|why| format!("bad host pattern \"{text}\": {why}"))?;
-        Ok(if wild { Self::Under { suffix: rest.into(), one } } else { Self::Exact(rest.into()) })
+        Ok(if wild { Self::Under(rest.into()) } else { Self::Exact(rest.into()) })
     }
 
     /// Whether the pattern covers `host` (lower case, no port, no trailing dot).
-    pub(crate) fn matches(&self, host: &str) -> bool {
+    pub(crate) fn matches(&self, host: &str, labels: HostWildcard) -> bool {
         match self {
             Self::Any => true,
             Self::Exact(name) => **name == *host,
-            Self::Under { suffix, one } => {
-                labels_before(host, suffix).is_some_and(|labels| !labels.is_empty() && !(*one && labels.contains('.')))
-            }
+            Self::Under(suffix) => labels_before(host, suffix)
+                .is_some_and(|before| !before.is_empty() && (labels == HostWildcard::Any || !before.contains('.'))),
+        }
+    }
+
+    /// The name that a wildcard stands above and does not match; none for one without a dot, where no host is.
+    pub(crate) fn apex(&self) -> Option<&str> {
+        match self {
+            Self::Under(suffix) if suffix.contains('.') => Some(suffix),
+            _ => None,
+        }
+    }
+
+    /// A host that it covers.
+    pub(crate) fn sample(&self) -> String {
+        match self {
+            Self::Any => "any.invalid".to_owned(),
+            Self::Exact(name) => name.to_string(),
+            Self::Under(suffix) => format!("any.{suffix}"),
         }
     }
 
     /// Whether every host that `other` covers is covered by this.
-    pub(crate) fn covers(&self, other: &Self) -> bool {
+    pub(crate) fn covers(&self, other: &Self, labels: HostWildcard) -> bool {
         match (self, other) {
             (Self::Any, _) => true,
             (_, Self::Any) => false,
-            (_, Self::Exact(name)) => self.matches(name),
-            (Self::Exact(_), Self::Under { .. }) => false,
-            (Self::Under { suffix: a, one: true }, Self::Under { suffix: b, one }) => *one && a == b,
-            (Self::Under { suffix: a, one: false }, Self::Under { suffix: b, .. }) => {
-                a == b || labels_before(b, a).is_some_and(|labels| !labels.is_empty())
-            }
+            (_, Self::Exact(name)) => self.matches(name, labels),
+            (Self::Exact(_), Self::Under(_)) => false,
+            (Self::Under(a), Self::Under(b)) if a == b => true,
+            (Self::Under(a), Self::Under(b)) => labels == HostWildcard::Any && labels_before(b, a).is_some(),
         }
     }
 }
@@ -61,7 +76,7 @@ impl std::fmt::Display for Pattern {
         match self {
             Self::Any => f.write_str("*"),
             Self::Exact(name) => f.write_str(name),
-            Self::Under { suffix, .. } => write!(f, "*.{suffix}"),
+            Self::Under(suffix) => write!(f, "*.{suffix}"),
         }
     }
 }
@@ -110,44 +125,37 @@ fn is_label_octet(octet: u8) -> bool {
 
 /// From a host to the values of all patterns that cover it: one hash lookup for the exact name, one for each label of
 /// the wildcards, which are a trie over reversed labels.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct HostMap {
     exact: Edges,
     labels: Edges,
-    nodes: Vec<Wild>,
+    /// The value of the wildcard whose suffix ends at a trie node.
+    nodes: Vec<Option<u32>>,
     any: Option<u32>,
-}
-
-/// The wildcards whose suffix ends at a trie node.
-#[derive(Clone, Copy, Debug, Default)]
-struct Wild {
-    many: Option<u32>,
-    one: Option<u32>,
+    wildcard: HostWildcard,
 }
 
 impl HostMap {
+    /// An empty map, in which `*` stands for `wildcard`.
+    pub(crate) fn new(wildcard: HostWildcard) -> Self {
+        Self { exact: Edges::default(), labels: Edges::default(), nodes: vec![None], any: None, wildcard }
+    }
+
     /// The value of `pattern`, made by `new` if there is none yet.
     pub(crate) fn insert(&mut self, pattern: &Pattern, new: impl FnOnce() -> u32) -> u32 {
         match pattern {
             Pattern::Any => *self.any.get_or_insert_with(new),
             Pattern::Exact(name) => self.exact.insert(0, name.as_bytes(), new),
-            Pattern::Under { suffix, one } => {
-                let node = &mut self.node(suffix);
-                let slot = if *one { &mut node.one } else { &mut node.many };
-                *slot.get_or_insert_with(new)
-            }
+            Pattern::Under(suffix) => *self.node(suffix).get_or_insert_with(new),
         }
     }
 
-    fn node(&mut self, suffix: &str) -> &mut Wild {
-        if self.nodes.is_empty() {
-            self.nodes.push(Wild::default());
-        }
+    fn node(&mut self, suffix: &str) -> &mut Option<u32> {
         let mut at = 0;
         for label in suffix.rsplit('.') {
             let nodes = &mut self.nodes;
             at = self.labels.insert(at, label.as_bytes(), || {
-                nodes.push(Wild::default());
+                nodes.push(None);
                 (nodes.len() - 1) as u32
             });
         }
@@ -172,10 +180,8 @@ impl HostMap {
             // What covers `*.suffix` has at least one octet, so at least one label, before the dot.
             let Some((before, label)) = rest.rsplit_once('.') else { return };
             let Some(node) = self.labels.find(at, label.as_bytes()) else { return };
-            let wild = self.nodes[node as usize];
-            if !before.is_empty() {
-                wild.many.into_iter().for_each(&mut *each);
-                wild.one.filter(|_| !before.contains('.')).into_iter().for_each(&mut *each);
+            if !before.is_empty() && (self.wildcard == HostWildcard::Any || !before.contains('.')) {
+                self.nodes[node as usize].into_iter().for_each(&mut *each);
             }
             (rest, at) = (before, node);
         }
@@ -186,22 +192,20 @@ impl HostMap {
         match pattern {
             Pattern::Any => self.any.into_iter().for_each(each),
             Pattern::Exact(name) => self.visit(name, each),
-            Pattern::Under { suffix, one } => {
-                self.visit_suffixes(suffix, *one, &mut each);
+            Pattern::Under(suffix) => {
+                self.visit_suffixes(suffix, &mut each);
                 self.any.into_iter().for_each(each);
             }
         }
     }
 
-    fn visit_suffixes(&self, suffix: &str, one: bool, each: &mut impl FnMut(u32)) {
+    fn visit_suffixes(&self, suffix: &str, each: &mut impl FnMut(u32)) {
         let mut at = 0;
         let mut labels = suffix.rsplit('.').peekable();
         while let Some(label) = labels.next() {
             let Some(node) = self.labels.find(at, label.as_bytes()) else { return };
-            let wild = self.nodes[node as usize];
-            wild.many.into_iter().for_each(&mut *each);
-            if labels.peek().is_none() && one {
-                wild.one.into_iter().for_each(&mut *each);
+            if self.wildcard == HostWildcard::Any || labels.peek().is_none() {
+                self.nodes[node as usize].into_iter().for_each(&mut *each);
             }
             at = node;
         }
@@ -217,77 +221,103 @@ impl HostMap {
 
 #[cfg(test)]
 mod tests {
+    use super::HostWildcard::{Any, One};
     use super::*;
 
     fn pattern(text: &str) -> Pattern {
-        Pattern::parse(text, false).unwrap()
+        Pattern::parse(text).unwrap()
     }
 
     #[test]
     fn wildcard_covers_one_or_more_labels_never_the_apex() {
         let wild = pattern("*.example.com");
-        assert!(wild.matches("m.example.com") && wild.matches("a.b.example.com"));
-        assert!(!wild.matches("example.com") && !wild.matches("badexample.com") && !wild.matches(".example.com"));
-        let one = Pattern::parse("*.example.com", true).unwrap();
-        assert!(one.matches("m.example.com") && !one.matches("a.b.example.com") && !one.matches("example.com"));
+        assert!(wild.matches("m.example.com", Any) && wild.matches("a.b.example.com", Any));
+        for host in ["example.com", "badexample.com", ".example.com"] {
+            assert!(!wild.matches(host, Any) && !wild.matches(host, One), "{host}");
+        }
+        assert!(wild.matches("m.example.com", One) && !wild.matches("a.b.example.com", One));
     }
 
     #[test]
     fn patterns_are_normalised_and_checked() {
         assert_eq!(pattern("APP.Example.COM."), Pattern::Exact("app.example.com".into()));
         assert_eq!(pattern("*"), Pattern::Any);
-        assert!(pattern("[::1]").matches("[::1]"));
+        assert!(pattern("[::1]").matches("[::1]", Any));
         for bad in ["a.*.com", "*a.com", "*.", "", "a..b", "a.com:80", "bücher.de", "a/b", "[::1", "*.*.com", "**"] {
-            assert!(Pattern::parse(bad, false).is_err(), "{bad} passed");
+            assert!(Pattern::parse(bad).is_err(), "{bad} passed");
         }
-        let why = Pattern::parse("a.*.com", false).unwrap_err();
+        let why = Pattern::parse("a.*.com").unwrap_err();
         assert_eq!(why, "bad host pattern \"a.*.com\": `*` stands alone or as the first label");
     }
 
     #[test]
+    fn authorities_are_split() {
+        assert_eq!(authority("a.test:80"), Some(("a.test", Some(80))));
+        assert_eq!(authority("[::1]"), Some(("[::1]", None)));
+        assert_eq!(authority("[::1]:8080"), Some(("[::1]", Some(8080))));
+        for bad in ["", "a:0", "a:x", "a:", "u@a", "::1", "a b", "*.a"] {
+            assert_eq!(authority(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn covering_is_exact() {
-        let one = |text| Pattern::parse(text, true).unwrap();
         let cases = [
-            (pattern("*"), pattern("*.com"), true),
-            (pattern("*.com"), pattern("*"), false),
-            (pattern("*.example.com"), pattern("*.example.com"), true),
-            (pattern("*.example.com"), one("*.example.com"), true),
-            (one("*.example.com"), pattern("*.example.com"), false),
-            (pattern("*.example.com"), pattern("*.a.example.com"), true),
-            (one("*.example.com"), one("*.a.example.com"), false),
-            (pattern("*.example.com"), pattern("example.com"), false),
-            (pattern("*.example.com"), pattern("*.badexample.com"), false),
-            (pattern("a.com"), pattern("a.com"), true),
+            ("*", "*.com", [true, true]),
+            ("*.com", "*", [false, false]),
+            ("*.example.com", "*.example.com", [true, true]),
+            ("*.example.com", "*.a.example.com", [true, false]),
+            ("*.example.com", "a.example.com", [true, true]),
+            ("*.example.com", "a.b.example.com", [true, false]),
+            ("*.example.com", "example.com", [false, false]),
+            ("*.example.com", "*.badexample.com", [false, false]),
+            ("a.com", "a.com", [true, true]),
+            ("a.com", "*.com", [false, false]),
         ];
         for (a, b, expected) in cases {
-            assert_eq!(a.covers(&b), expected, "{a} over {b}");
-            let mut map = HostMap::default();
-            map.insert(&a, || 7);
-            let mut found = false;
-            map.visit_covering(&b, |value| found |= value == 7);
-            assert_eq!(found, expected, "map: {a} over {b}");
+            for (wildcard, expected) in [Any, One].into_iter().zip(expected) {
+                let (a, b) = (pattern(a), pattern(b));
+                assert_eq!(a.covers(&b, wildcard), expected, "{a} over {b}");
+                let mut map = HostMap::new(wildcard);
+                map.insert(&a, || 7);
+                let mut found = false;
+                map.visit_covering(&b, |value| found |= value == 7);
+                assert_eq!(found, expected, "map: {a} over {b}");
+            }
         }
     }
 
     #[test]
     fn map_finds_what_the_patterns_match() {
-        let texts = ["*", "a.com", "*.a.com", "*.com", "x.a.com", "*.b.a.com", "c.x.a.com"];
-        let patterns: Vec<Pattern> = texts.iter().flat_map(|t| [false, true].map(|o| Pattern::parse(t, o).unwrap())).collect();
-        let mut map = HostMap::default();
-        let mut values = Vec::new();
-        for (at, pattern) in patterns.iter().enumerate() {
-            values.push(map.insert(pattern, || at as u32));
-        }
+        let patterns = ["*", "a.com", "*.a.com", "*.com", "x.a.com", "*.b.a.com", "c.x.a.com"].map(pattern);
         let deep = format!("{}a.com", "l.".repeat(125));
-        for host in ["a.com", "x.a.com", "c.x.a.com", "b.a.com", "z.b.a.com", "com", "", ".", ".com", "..a.com", "d.org", &deep] {
-            let mut found = Vec::new();
-            map.visit(host, |value| found.push(value));
-            found.sort_unstable();
-            let mut expected: Vec<u32> =
-                patterns.iter().zip(&values).filter(|(p, _)| p.matches(host)).map(|(_, v)| *v).collect();
-            expected.sort_unstable();
-            expected.dedup();
-            assert_eq!(found, expected, "{host}");
+        let hosts = [
+            "a.com",
+            "x.a.com",
+            "c.x.a.com",
+            "b.a.com",
+            "z.b.a.com",
+            "com",
+            "",
+            ".",
+            ".com",
+            "..a.com",
+            "d.org",
+            &deep,
+        ];
+        for wildcard in [Any, One] {
+            let mut map = HostMap::new(wildcard);
+            for (at, pattern) in patterns.iter().enumerate() {
+                assert_eq!(map.insert(pattern, || at as u32), at as u32);
+                assert_eq!(map.insert(pattern, || 99), at as u32);
+            }
+            for host in hosts {
+                let mut found = Vec::new();
+                map.visit(host, |value| found.push(value));
+                found.sort_unstable();
+                let matching = patterns.iter().enumerate().filter(|(_, pattern)| pattern.matches(host, wildcard));
+                assert_eq!(found, matching.map(|(at, _)| at as u32).collect::<Vec<_>>(), "{host}");
+            }
         }
     }
 }

@@ -11,16 +11,17 @@ mod search;
 pub(crate) use edges::Edges;
 
 use super::Route;
-use super::host::HostMap;
+use super::host::{HostMap, Pattern};
 use super::matcher::PathMatch;
 use super::query::Query;
+use crate::config::value::HostWildcard;
 use search::Search;
 
 /// No rank: later than every route.
 const NO_RANK: u32 = u32::MAX;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Index {
     hosts: HostMap,
     roots: Vec<Root>,
@@ -65,8 +66,9 @@ impl Default for List {
 
 impl Index {
     /// The index of the routes that `ranks` (ascending) names.
-    pub(crate) fn build(routes: &[Route], ranks: impl Iterator<Item = u32>) -> Self {
-        let mut builder = Builder::default();
+    pub(crate) fn build(routes: &[Route], ranks: impl Iterator<Item = u32>, wildcard: HostWildcard) -> Self {
+        let hosts = HostMap::new(wildcard);
+        let mut builder = Builder { hosts, roots: Vec::new(), edges: Edges::default(), nodes: Vec::new() };
         for rank in ranks {
             builder.add(rank, &routes[rank as usize]);
         }
@@ -76,32 +78,33 @@ impl Index {
     /// The first route in rank order that matches.
     pub(crate) fn find(&self, routes: &[Route], query: &Query<'_>) -> Option<u32> {
         let mut search = Search::new(routes, query, &self.ranks);
-        self.hosts.visit(query.host, |root| self.visit_path(self.roots[root as usize], query.route_path, |l| search.add(l)));
+        self.hosts
+            .visit(query.host, |root| self.visit_path(self.roots[root as usize], query.route_path, |l| search.add(l)));
         search.finish()
     }
 
-    /// Calls `each` with every rank below `until` whose host and path may take the pattern's hosts at `path`, in no
-    /// order; regexes and raw prefixes are among them untested.
-    pub(crate) fn visit_covering(
-        &self,
-        pattern: &super::host::Pattern,
-        path: Option<&[u8]>,
-        mut each: impl FnMut(u32),
-    ) {
+    /// Calls `each` with the ranks listed for all hosts of `pattern` and the place of `path`, in no order; what the tries
+    /// do not decide is untested.
+    pub(crate) fn visit_covering(&self, pattern: &Pattern, path: Option<&[u8]>, mut each: impl FnMut(u32)) {
         self.hosts.visit_covering(pattern, |root| {
             let root = self.roots[root as usize];
-            let mut list = |list: List| {
-                self.ranks[list.start as usize..][..list.len as usize].iter().for_each(|rank| each(*rank));
-                Some(list.last).filter(|last| *last != NO_RANK).into_iter().for_each(&mut each);
-            };
             match path {
-                Some(path) => self.visit_path(root, path, list),
-                None => {
-                    list(root.rest);
-                    list(self.nodes[root.node as usize].below);
-                }
+                Some(path) => self.visit_path(root, path, |list| self.visit_list(list, &mut each)),
+                None => self.visit_list(root.rest, &mut each),
             }
         });
+    }
+
+    /// Calls `each` with the ranks that a lookup of `host` and `path` would test, and those that end its lists.
+    pub(crate) fn visit_at(&self, host: &str, path: &[u8], mut each: impl FnMut(u32)) {
+        self.hosts.visit(host, |root| {
+            self.visit_path(self.roots[root as usize], path, |list| self.visit_list(list, &mut each));
+        });
+    }
+
+    fn visit_list(&self, list: List, each: &mut impl FnMut(u32)) {
+        self.ranks[list.start as usize..][..list.len as usize].iter().for_each(|rank| each(*rank));
+        Some(list.last).filter(|last| *last != NO_RANK).into_iter().for_each(each);
     }
 
     fn visit_path(&self, root: Root, path: &[u8], mut each: impl FnMut(List)) {
@@ -122,7 +125,6 @@ impl Index {
 }
 
 /// An index whose lists still grow.
-#[derive(Default)]
 struct Builder {
     hosts: HostMap,
     roots: Vec<(Growing, u32)>,
@@ -162,7 +164,7 @@ impl Growing {
 
 impl Builder {
     fn add(&mut self, rank: u32, route: &Route) {
-        let any = [super::host::Pattern::Any];
+        let any = [Pattern::Any];
         let hosts = if route.matcher.hosts.is_empty() { &any[..] } else { &route.matcher.hosts };
         for host in hosts {
             let (roots, nodes) = (&mut self.roots, &mut self.nodes);

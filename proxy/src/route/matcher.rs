@@ -13,10 +13,10 @@ use std::borrow::Cow;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::host::Pattern;
-use super::query::{Query, any_parameter};
+use super::query::Query;
+use crate::config::value::HostWildcard;
+use crate::http::query_pairs;
 
-/// Source octets of a pattern in the document.
-const REGEX_SOURCE_MAX: usize = 1024;
 /// Octets of a compiled pattern.
 const REGEX_SIZE_MAX: usize = 1 << 20;
 
@@ -64,18 +64,19 @@ impl Matcher {
     }
 
     /// The first predicate that does not hold; none: the route matches.
-    pub(crate) fn first_failed(&self, query: &Query<'_>) -> Option<Predicate> {
-        let checks = [
-            (Predicate::Host, Self::host_holds as fn(&Self, &Query<'_>) -> bool),
-            (Predicate::Path, |matcher, query| matcher.path.matches(query.route_path)),
-        ];
-        let failed = checks.into_iter().find(|(_, holds)| !holds(self, query)).map(|(predicate, _)| predicate);
-        failed.or_else(|| self.first_condition_failed(query))
+    pub(crate) fn first_failed(&self, query: &Query<'_>, wildcard: HostWildcard) -> Option<Predicate> {
+        if !self.host_holds(query.host, wildcard) {
+            return Some(Predicate::Host);
+        }
+        if !self.path.matches(query.route_path) {
+            return Some(Predicate::Path);
+        }
+        self.first_condition_failed(query)
     }
 
-    fn host_holds(&self, query: &Query<'_>) -> bool {
-        (self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(query.host)))
-            && self.host_regex.as_ref().is_none_or(|regex| regex.is_match(query.host.as_bytes()))
+    fn host_holds(&self, host: &str, wildcard: HostWildcard) -> bool {
+        (self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(host, wildcard)))
+            && self.host_regex.as_ref().is_none_or(|regex| regex.is_match(host.as_bytes()))
     }
 
     fn first_condition_failed(&self, query: &Query<'_>) -> Option<Predicate> {
@@ -85,12 +86,11 @@ impl Matcher {
         if self.clients.as_ref().is_some_and(|clients| !clients.contains(query.client)) {
             return Some(Predicate::Client);
         }
-        let header = self.headers.iter().position(|field| !field.holds_for(|holds| query.fields.any(&field.name, holds)));
+        let header =
+            self.headers.iter().position(|field| !field.holds_for(|holds| query.fields.any(&field.name, holds)));
         header.map(Predicate::Header).or_else(|| {
             let pairs = query.query.unwrap_or_default();
-            let holds = |field: &FieldMatch| {
-                field.holds_for(|holds| any_parameter(pairs, field.name.as_bytes(), holds))
-            };
+            let holds = |field: &FieldMatch| field.holds_for(|holds| any_parameter(pairs, &field.name, holds));
             self.parameters.iter().position(|field| !holds(field)).map(Predicate::Parameter)
         })
     }
@@ -117,7 +117,7 @@ impl Matcher {
             Predicate::Parameter(at) => {
                 let field = &self.parameters[at];
                 let pairs = query.query.unwrap_or_default();
-                let actual = field.actual(|each| any_parameter(pairs, field.name.as_bytes(), each));
+                let actual = field.actual(|each| any_parameter(pairs, &field.name, each));
                 (format!("query {}", field.name).into(), field.to_string(), actual)
             }
         }
@@ -134,15 +134,25 @@ impl Matcher {
     /// Whether every request that meets the conditions of `other` (all but host and path) meets these; says no where it
     /// cannot know.
     pub(crate) fn conditions_cover(&self, other: &Self) -> bool {
+        self.methods_cover(other) && self.conditions_but_method_cover(other)
+    }
+
+    /// Whether some request that meets the conditions of `other` meets these, and all would but for the method.
+    pub(crate) fn conditions_meet_by_method(&self, other: &Self) -> bool {
+        let methods_meet = self.methods.is_empty()
+            || other.methods.is_empty()
+            || other.methods.iter().any(|method| self.methods.contains(method));
+        methods_meet && self.conditions_but_method_cover(other)
+    }
+
+    fn conditions_but_method_cover(&self, other: &Self) -> bool {
         let all_in = |ours: &[FieldMatch], theirs: &[FieldMatch]| ours.iter().all(|field| theirs.contains(field));
-        self.methods_cover(other)
-            && match (&self.clients, &other.clients) {
-                (None, _) => true,
-                (Some(_), None) => false,
-                (Some(ours), Some(theirs)) => ours.covers(theirs),
-            }
-            && all_in(&self.headers, &other.headers)
-            && all_in(&self.parameters, &other.parameters)
+        let clients = match (&self.clients, &other.clients) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(ours), Some(theirs)) => ours.covers(theirs),
+        };
+        clients && all_in(&self.headers, &other.headers) && all_in(&self.parameters, &other.parameters)
     }
 
     fn methods_cover(&self, other: &Self) -> bool {
@@ -151,11 +161,14 @@ impl Matcher {
     }
 }
 
-/// Compiles a pattern of the document: linear time, unanchored, bounded in source and size.
+/// Whether `holds` is true for any value of the parameter `name`. Allocates only where the query is encoded, and only for
+/// routes that ask about it.
+fn any_parameter(query: &[u8], name: &str, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
+    query_pairs(query).any(|(key, value)| *key == *name.as_bytes() && holds(&value))
+}
+
+/// Compiles a pattern of the document: linear time, unanchored, bounded in size; the document bounds the source.
 pub(crate) fn regex(source: &str) -> Result<Regex, String> {
-    if source.len() > REGEX_SOURCE_MAX {
-        return Err(format!("a regex has at most {REGEX_SOURCE_MAX} octets"));
-    }
     RegexBuilder::new(source).size_limit(REGEX_SIZE_MAX).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "the compiled regex is larger than 1 MiB".to_owned(),
         error => {

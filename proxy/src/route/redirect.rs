@@ -1,22 +1,30 @@
 //! Redirects: from a matched request to the Location that answers it.
 
 use super::matcher::PathMatch;
-use super::path::{PATH_MAX, spelled};
-use super::problem::Problems;
-use super::spec::RedirectSpec;
+use super::path::{PATH_MAX, spelling_len};
 use crate::base::{Fault, Reason};
+use crate::config::value::RedirectMode;
+use crate::config::{Problems, raw};
+use crate::http::{Paths, Request};
 
 /// What of a request a Location or a rewrite is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming<'a> {
     /// Lower case, no port, no trailing dot.
     pub host: &'a str,
-    /// The path as received; slashes merged if the listener says so.
-    pub received: &'a [u8],
-    /// The same, decoded once, `%2F` and `%5C` left as they are.
+    /// [`Paths::spelled`]: as received, slashes merged if the listener says so.
+    pub spelled: &'a [u8],
+    /// [`Paths::route_path`].
     pub route_path: &'a [u8],
     /// The query as received, without `?`.
     pub query: Option<&'a [u8]>,
+}
+
+impl<'a> Incoming<'a> {
+    /// The parts of a request.
+    pub fn new(request: &'a Request<'a>, paths: &'a Paths<'a>) -> Self {
+        Self { host: request.host(), spelled: &paths.spelled, route_path: &paths.route_path, query: request.query() }
+    }
 }
 
 /// One route's redirect, compiled.
@@ -50,25 +58,23 @@ enum Follows {
 }
 
 impl Redirect {
-    pub(crate) fn compile(spec: &RedirectSpec, path: &PathMatch, problems: &mut Problems<'_>) -> Option<Self> {
-        if !matches!(spec.status, 301 | 302 | 307 | 308) {
-            problems.push("status", format!("{} is no redirect: 301, 302, 307 or 308", spec.status));
-        }
-        let base = problems.take("target", base(&spec.mode, &spec.target))?;
+    pub(crate) fn compile(raw: &raw::Redirect, path: &PathMatch, problems: &mut Problems) -> Option<Self> {
+        let base = base(raw.mode, &raw.target).map_err(|why| problems.push(raw.at.problem("target", why))).ok()?;
         let appends = matches!(base, Base::Page { .. });
-        if !appends && !spec.preserve_path {
-            problems.push("preserve_path", format!("{} always keeps the path", spec.mode));
+        if !appends && !raw.preserve_path {
+            let message = format!("redirect mode {} always keeps the path", raw.mode.word());
+            problems.push(raw.at.problem("preserve_path", message));
         }
         let path = match path {
             _ if !appends => Follows::Whole,
-            _ if !spec.preserve_path => Follows::Nothing,
+            _ if !raw.preserve_path => Follows::Nothing,
             PathMatch::Exact(_) | PathMatch::Regex(_) => Follows::Nothing,
             PathMatch::Any | PathMatch::Prefix(_) | PathMatch::Raw(_) => match path.prefix_len() {
                 0 => Follows::Whole,
                 len => Follows::Prefix(len),
             },
         };
-        Some(Self { status: spec.status, base, path, preserve_query: spec.preserve_query })
+        Some(Self { status: raw.status, base, path, preserve_query: raw.preserve_query })
     }
 
     /// Appends the Location to `out`.
@@ -78,17 +84,17 @@ impl Redirect {
         let (query, fragment) = match &self.base {
             Base::Page { page, query, fragment, .. } => {
                 out.extend_from_slice(page);
-                append_path(self.followed(incoming.received), start, out);
+                append_path(self.followed(incoming.spelled), start, out);
                 (query.as_deref(), fragment.as_deref())
             }
             Base::Origin(origin) => {
                 out.extend_from_slice(origin);
-                out.extend_from_slice(rooted(incoming.received).ok_or(failed)?);
+                out.extend_from_slice(rooted(incoming.spelled).ok_or(failed)?);
                 (None, None)
             }
             Base::Https(port) => {
                 append_https(incoming.host, *port, out).ok_or(failed)?;
-                out.extend_from_slice(rooted(incoming.received).ok_or(failed)?);
+                out.extend_from_slice(rooted(incoming.spelled).ok_or(failed)?);
                 (None, None)
             }
         };
@@ -103,7 +109,7 @@ impl Redirect {
             Follows::Nothing => b"",
             Follows::Whole if received == b"/" => b"",
             Follows::Whole => received,
-            Follows::Prefix(len) => &received[spelled(received, len)..],
+            Follows::Prefix(len) => &received[spelling_len(received, len)..],
         }
     }
 
@@ -167,25 +173,22 @@ fn is_local(location: &[u8]) -> bool {
     location.starts_with(b"/") && !matches!(location.get(1), Some(b'/' | b'\\'))
 }
 
-fn base(mode: &str, target: &str) -> Result<Base, String> {
+fn base(mode: RedirectMode, target: &str) -> Result<Base, String> {
     if !target.bytes().all(|octet| matches!(octet, 0x21..=0x7e)) {
         return Err("a redirect's target is written in visible ASCII; encode the rest".to_owned());
     }
     match mode {
-        "same_host_path" if !is_local(target.as_bytes()) => {
+        RedirectMode::SameHostPath if !is_local(target.as_bytes()) => {
             Err("same_host_path needs a path that starts with one \"/\"".to_owned())
         }
-        "same_host_path" => Ok(page(true, target)),
-        "external_origin_keep_path" => match url(target) {
+        RedirectMode::SameHostPath => Ok(page(true, target)),
+        RedirectMode::ExternalOriginKeepPath => match url(target) {
             Some(Url { rest: "", .. }) => Ok(Base::Origin(target.as_bytes().into())),
             _ => Err("external_origin_keep_path needs an http or https origin without a path".to_owned()),
         },
-        "absolute_url" if url(target).is_none() => Err("absolute_url needs an http or https URL".to_owned()),
-        "absolute_url" => Ok(page(false, target)),
-        "scheme" => https(target).ok_or_else(|| "scheme needs https or https:PORT".to_owned()),
-        _ => Err(format!(
-            "unknown mode \"{mode}\": same_host_path, external_origin_keep_path, absolute_url or scheme"
-        )),
+        RedirectMode::AbsoluteUrl if url(target).is_none() => Err("absolute_url needs an http or https URL".to_owned()),
+        RedirectMode::AbsoluteUrl => Ok(page(false, target)),
+        RedirectMode::Scheme => https(target).ok_or_else(|| "scheme needs https or https:PORT".to_owned()),
     }
 }
 

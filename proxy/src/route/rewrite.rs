@@ -3,31 +3,25 @@
 use regex::bytes::Regex;
 
 use super::matcher::{PathMatch, regex};
-use super::path::{PATH_MAX, encode, has_encoded_separator, has_twice_encoded_separator, is_valid, spelled};
-use super::problem::Problems;
+use super::path::{PATH_MAX, encode, has_encoded_separator, has_twice_encoded_separator, is_valid, spelling_len};
 use super::redirect::Incoming;
-use super::spec::RewriteSpec;
 use crate::base::{Fault, Reason};
+use crate::config::value::UpstreamHost;
+use crate::config::{Problems, raw};
 
 /// One route's rewrite, compiled.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Rewrite {
     /// The Host field upstream.
-    pub host: HostRewrite,
+    pub host: UpstreamHost,
     path: PathRewrite,
     allow_encoded_separators: bool,
 }
 
-/// The Host field upstream.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum HostRewrite {
-    /// The target's authority.
-    #[default]
-    Target,
-    /// The request's own.
-    Preserve,
-    /// This authority.
-    Set(Box<str>),
+impl Default for Rewrite {
+    fn default() -> Self {
+        Self { host: UpstreamHost::Target, path: PathRewrite::None, allow_encoded_separators: false }
+    }
 }
 
 /// What became of a path.
@@ -61,19 +55,23 @@ enum PathRewrite {
 
 impl Rewrite {
     pub(crate) fn compile(
-        spec: &RewriteSpec,
+        raw: &raw::Rewrite,
         path: &PathMatch,
         allow_encoded_separators: bool,
-        problems: &mut Problems<'_>,
+        problems: &mut Problems,
     ) -> Self {
-        let host = problems.take("host", host(spec.host.as_deref().unwrap_or("target")));
-        let path = problems.take("rewrite", path_rewrite(spec, path));
-        Self { host: host.unwrap_or_default(), path: path.unwrap_or_default(), allow_encoded_separators }
+        if let UpstreamHost::Set(name) = &raw.host
+            && super::host::authority(name).is_none()
+        {
+            problems.push(raw.at.problem("host", format!("host \"{name}\" is no host name")));
+        }
+        let path = path_rewrite(raw, path).map_err(|(key, why)| problems.push(raw.at.problem(key, why)));
+        Self { host: raw.host.clone(), path: path.unwrap_or_default(), allow_encoded_separators }
     }
 
     /// Whether neither path nor Host changes.
     pub fn is_empty(&self) -> bool {
-        matches!(self.path, PathRewrite::None) && self.host == HostRewrite::Target
+        matches!(self.path, PathRewrite::None) && self.host == UpstreamHost::Target
     }
 
     /// Appends the path that the upstream sees to `out`, if it is another than the received one.
@@ -82,7 +80,7 @@ impl Rewrite {
     /// (RFC 3986 section 3.3; dot segments). Allocates for a regex only.
     pub fn path<'a>(&self, incoming: &Incoming<'a>, out: &mut Vec<u8>) -> Result<Rewritten<'a>, Fault> {
         let start = out.len();
-        let received = incoming.received;
+        let received = incoming.spelled;
         // The asterisk of OPTIONS is no path.
         if !received.starts_with(b"/") {
             return Ok(Rewritten::Unchanged);
@@ -90,7 +88,7 @@ impl Rewrite {
         let stripped = match &self.path {
             PathRewrite::None => return Ok(Rewritten::Unchanged),
             PathRewrite::Replace { len, with, strip } => {
-                let (prefix, rest) = received.split_at(spelled(received, *len));
+                let (prefix, rest) = received.split_at(spelling_len(received, *len));
                 append_rooted(with, rest, out);
                 if *strip { prefix } else { b"" }
             }
@@ -102,29 +100,12 @@ impl Rewrite {
                 if !regex.is_match(incoming.route_path) {
                     return Ok(Rewritten::Unchanged);
                 }
-                self.append_replaced(incoming, regex, replacement, out)?;
+                append_replaced(incoming, regex, replacement, out)?;
                 b""
             }
         };
         self.check(&out[start..])?;
         Ok(Rewritten::Changed { stripped })
-    }
-
-    fn append_replaced(
-        &self,
-        incoming: &Incoming<'_>,
-        regex: &Regex,
-        replacement: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let separators = has_encoded_separator(incoming.received);
-        // In the route path `%2F` then is either a separator left encoded or the text of `%252F`: encoding it either way
-        // would change one of the two.
-        if separators && has_twice_encoded_separator(incoming.received) {
-            return Err(Fault::new(Reason::InvalidRequestTarget));
-        }
-        encode(&regex.replace_all(incoming.route_path, replacement), separators, out);
-        Ok(())
     }
 
     /// What a received path must pass, a path made here must pass again.
@@ -137,6 +118,31 @@ impl Rewrite {
     }
 }
 
+fn append_replaced(incoming: &Incoming<'_>, regex: &Regex, replacement: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    let separators = has_encoded_separator(incoming.spelled);
+    // In the route path `%2F` then is either a separator left encoded or the text of `%252F`: encoding it either way
+    // would change one of the two.
+    if separators && has_twice_encoded_separator(incoming.spelled) {
+        return Err(Fault::new(Reason::InvalidRequestTarget));
+    }
+    let path = incoming.route_path;
+    let mut replaced = Vec::new();
+    let mut end = 0;
+    for found in regex.captures_iter(path) {
+        let whole = found.get_match();
+        replaced.extend_from_slice(&path[end..whole.start()]);
+        found.expand(replacement, &mut replaced);
+        end = whole.end();
+        // A long replacement of many short matches ends here, before it has its full size.
+        if replaced.len() > PATH_MAX {
+            return Err(Fault::new(Reason::RewriteFailed));
+        }
+    }
+    replaced.extend_from_slice(&path[end..]);
+    encode(&replaced, separators, out);
+    Ok(())
+}
+
 /// `prefix` and `rest`, with a `/` before them if neither brings one.
 fn append_rooted(prefix: &[u8], rest: &[u8], out: &mut Vec<u8>) {
     if prefix.is_empty() && !rest.starts_with(b"/") {
@@ -146,54 +152,49 @@ fn append_rooted(prefix: &[u8], rest: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-fn host(text: &str) -> Result<HostRewrite, String> {
-    match text.split_once(':') {
-        None if text == "target" => Ok(HostRewrite::Target),
-        None if text == "preserve" => Ok(HostRewrite::Preserve),
-        Some(("set", name)) if super::host::authority(name).is_some() => Ok(HostRewrite::Set(name.into())),
-        _ => Err(format!("unknown host \"{text}\": target, preserve or set:NAME")),
-    }
-}
-
-fn path_rewrite(spec: &RewriteSpec, path: &PathMatch) -> Result<PathRewrite, String> {
-    let kinds =
-        [spec.strip_prefix, spec.replace_prefix.is_some(), spec.add_prefix.is_some(), spec.regex.is_some()];
+/// The compiled path keys, or the key at fault and why.
+fn path_rewrite(raw: &raw::Rewrite, path: &PathMatch) -> Result<PathRewrite, (&'static str, String)> {
+    let kinds = [raw.strip_prefix, raw.replace_prefix.is_some(), raw.add_prefix.is_some(), raw.regex.is_some()];
     if kinds.iter().filter(|kind| **kind).count() > 1 {
-        return Err("one of strip_prefix, replace_prefix, add_prefix, regex".to_owned());
+        return Err(("", "rewrite has one of strip_prefix, replace_prefix, add_prefix, regex".to_owned()));
     }
-    if spec.regex.is_some() != spec.replacement.is_some() {
-        return Err("regex and replacement go together".to_owned());
+    match (&raw.regex, &raw.replacement) {
+        (Some(pattern), Some(replacement)) => return regex_rewrite(pattern, replacement),
+        (None, None) => {}
+        _ => return Err(("", "rewrite needs regex and replacement together".to_owned())),
     }
-    if let (Some(pattern), Some(replacement)) = (&spec.regex, &spec.replacement) {
-        return regex_rewrite(pattern, replacement);
-    }
-    if let Some(prefix) = &spec.add_prefix {
+    if let Some(prefix) = &raw.add_prefix {
         return Ok(PathRewrite::Add(trimmed(checked("add_prefix", prefix)?).into()));
     }
-    let strip = spec.strip_prefix;
-    let Some(with) = spec.replace_prefix.as_deref().or(strip.then_some("/")) else { return Ok(PathRewrite::None) };
-    let key = if strip { "strip_prefix" } else { "replace_prefix" };
+    let (key, with) = match &raw.replace_prefix {
+        Some(with) => ("replace_prefix", &**with),
+        None if raw.strip_prefix => ("strip_prefix", "/"),
+        None => return Ok(PathRewrite::None),
+    };
     if !path.is_prefix() {
-        return Err(format!("{key} needs path_prefix or path_prefix_raw"));
+        return Err((key, format!("{key} needs path_prefix or path_prefix_raw")));
     }
     let with = checked(key, with)?;
     // A raw prefix ends anywhere, so its replacement stands as written; a segment's rest brings its own `/`.
-    let keep = matches!(path, PathMatch::Raw(_)) && !strip;
-    Ok(PathRewrite::Replace { len: path.prefix_len(), with: if keep { with } else { trimmed(with) }.into(), strip })
+    let as_written = matches!(path, PathMatch::Raw(_)) && !raw.strip_prefix;
+    let with = if as_written { with } else { trimmed(with) };
+    Ok(PathRewrite::Replace { len: path.prefix_len(), with: with.into(), strip: raw.strip_prefix })
 }
 
-fn checked<'t>(key: &str, text: &'t str) -> Result<&'t [u8], String> {
-    if is_valid(text.as_bytes()) { Ok(text.as_bytes()) } else { Err(format!("{key} \"{text}\" is no path")) }
+fn checked<'t>(key: &'static str, text: &'t str) -> Result<&'t [u8], (&'static str, String)> {
+    let octets = text.as_bytes();
+    if is_valid(octets) { Ok(octets) } else { Err((key, format!("{key} \"{text}\" is no path"))) }
 }
 
 fn trimmed(path: &[u8]) -> &[u8] {
     path.strip_suffix(b"/").unwrap_or(path)
 }
 
-fn regex_rewrite(pattern: &str, replacement: &str) -> Result<PathRewrite, String> {
-    let regex = regex(pattern)?;
+fn regex_rewrite(pattern: &str, replacement: &str) -> Result<PathRewrite, (&'static str, String)> {
+    let regex = regex(pattern).map_err(|why| ("regex", why))?;
     if let Some(unknown) = groups(replacement).find(|name| !has_group(&regex, name)) {
-        return Err(format!("replacement names ${unknown}, which regex does not have; ${{1}}x parts a group from text"));
+        let why = format!("replacement names ${unknown}, which regex does not have; ${{1}}x parts a group from text");
+        return Err(("replacement", why));
     }
     Ok(PathRewrite::Regex { regex, replacement: replacement.as_bytes().into() })
 }

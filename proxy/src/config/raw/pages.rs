@@ -6,7 +6,7 @@ use toml_edit::TableLike;
 
 use crate::config::format::{Format, FromText, List, Maybe, Node};
 use crate::config::reader::Reader;
-use crate::config::table::{Key, Table, TableInfo, config_table};
+use crate::config::table::{Key, Narrows, Table, TableInfo, config_table};
 use crate::config::text::{Name, Text};
 use crate::config::value::{StatusRange, TemplateKind};
 use crate::config::{At, Code};
@@ -86,7 +86,8 @@ impl Table for ErrorPages {
                 table: None,
             },
         ],
-        overlay: false,
+        many: false,
+        narrows: Narrows::No,
     };
 
     fn read(table: &dyn TableLike, at: At, reader: &mut Reader) -> Option<Self> {
@@ -101,7 +102,7 @@ impl Table for ErrorPages {
             };
             // The text of the key itself names the problem, whichever status it is.
             let Some(path) = item.as_str().and_then(|text| PathBuf::from_text(text).ok()) else {
-                let found = Node::of(item).written();
+                let found = Node::of(item).written(reader.text());
                 reader.push(at.coded(Code::WrongType, name, format!("\"{name}\" must be a path; found {found}")));
                 continue;
             };

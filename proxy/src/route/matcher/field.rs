@@ -3,8 +3,9 @@
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
 
-use super::super::spec::FieldSpec;
 use super::regex;
+use crate::config::raw;
+use crate::config::value::MatchOp;
 
 /// Values shown by `actual` before it says `...`.
 const SHOWN_MAX: usize = 8;
@@ -23,16 +24,16 @@ enum Op {
     Equals(Box<[u8]>),
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     Regex(Regex),
     Present,
 }
 
 impl FieldMatch {
     /// Compiles one entry; `name` as the request's names are compared.
-    pub(crate) fn compile(spec: &FieldSpec, name: String) -> Result<Self, String> {
-        let op = Op::compile(&spec.op, spec.value.as_deref())?;
-        Ok(Self { name: name.into(), op, not: spec.not })
+    pub(crate) fn compile(raw: &raw::FieldMatch, name: String) -> Result<Self, String> {
+        let op = Op::compile(raw.op, raw.value.as_deref())?;
+        Ok(Self { name: name.into(), op, not: raw.not })
     }
 
     /// Whether it holds for the values that `any` offers: any of them may satisfy it, `not` negates the whole.
@@ -52,19 +53,19 @@ impl FieldMatch {
 }
 
 impl Op {
-    fn compile(op: &str, value: Option<&str>) -> Result<Self, String> {
-        let octets = |value: &str| -> Box<[u8]> { value.as_bytes().into() };
-        match (op, value) {
-            ("present", None) => Ok(Self::Present),
-            ("present", Some(_)) => Err("op present takes no value".to_owned()),
-            ("equals" | "prefix" | "suffix" | "contains" | "regex", None) => Err(format!("op {op} needs a value")),
-            ("equals", Some(value)) => Ok(Self::Equals(octets(value))),
-            ("prefix", Some(value)) => Ok(Self::Prefix(octets(value))),
-            ("suffix", Some(value)) => Ok(Self::Suffix(octets(value))),
-            ("contains", Some(value)) => Ok(Self::Contains(Finder::new(value).into_owned())),
-            ("regex", Some(value)) => regex(value).map(Self::Regex),
-            _ => Err(format!("unknown op \"{op}\": equals, prefix, suffix, contains, regex or present")),
-        }
+    fn compile(op: MatchOp, value: Option<&str>) -> Result<Self, String> {
+        let Some(value) = value else {
+            return if op == MatchOp::Present { Ok(Self::Present) } else { Err("value is missing".to_owned()) };
+        };
+        let octets = || -> Box<[u8]> { value.as_bytes().into() };
+        Ok(match op {
+            MatchOp::Equals => Self::Equals(octets()),
+            MatchOp::Prefix => Self::Prefix(octets()),
+            MatchOp::Suffix => Self::Suffix(octets()),
+            MatchOp::Contains => Self::Contains(Box::new(Finder::new(value).into_owned())),
+            MatchOp::Regex => Self::Regex(regex(value)?),
+            MatchOp::Present => return Err("op present takes no value".to_owned()),
+        })
     }
 
     fn holds(&self, value: &[u8]) -> bool {
@@ -110,9 +111,10 @@ impl std::fmt::Display for FieldMatch {
 mod tests {
     use super::*;
 
-    fn holds(op: &str, value: Option<&str>, not: bool, values: &[&str]) -> bool {
-        let spec = FieldSpec { name: "x".into(), op: op.into(), value: value.map(Into::into), not };
-        let field = FieldMatch::compile(&spec, "x".into()).unwrap();
+    use MatchOp::{Contains, Equals, Prefix, Present, Suffix};
+
+    fn holds(op: MatchOp, value: Option<&str>, not: bool, values: &[&str]) -> bool {
+        let field = FieldMatch { name: "x".into(), op: Op::compile(op, value).unwrap(), not };
         field.holds_for(|holds| values.iter().any(|value| holds(value.as_bytes())))
     }
 
@@ -120,30 +122,28 @@ mod tests {
     fn any_value_may_satisfy_it_and_not_negates_the_whole() {
         let values = &["alpha", "beta"];
         for (op, value, expected) in [
-            ("equals", Some("beta"), true),
-            ("equals", Some("bet"), false),
-            ("prefix", Some("al"), true),
-            ("suffix", Some("ta"), true),
-            ("contains", Some("lph"), true),
-            ("contains", Some("x"), false),
-            ("regex", Some("^b.t"), true),
-            ("regex", Some("^z"), false),
-            ("present", None, true),
+            (Equals, Some("beta"), true),
+            (Equals, Some("bet"), false),
+            (Prefix, Some("al"), true),
+            (Suffix, Some("ta"), true),
+            (Contains, Some("lph"), true),
+            (Contains, Some("x"), false),
+            (MatchOp::Regex, Some("^b.t"), true),
+            (MatchOp::Regex, Some("^z"), false),
+            (Present, None, true),
         ] {
-            assert_eq!(holds(op, value, false, values), expected, "{op} {value:?}");
-            assert_eq!(holds(op, value, true, values), !expected, "not {op} {value:?}");
-            assert_eq!(holds(op, value, true, &[]), true, "not {op} {value:?} without a value");
+            assert_eq!(holds(op, value, false, values), expected, "{op:?} {value:?}");
+            assert_eq!(holds(op, value, true, values), !expected, "not {op:?} {value:?}");
+            assert!(holds(op, value, true, &[]) && !holds(op, value, false, &[]), "{op:?} {value:?} without a value");
         }
     }
 
     #[test]
     fn wrong_entries_are_named() {
-        let error = |op: &str, value: Option<&str>| Op::compile(op, value).unwrap_err();
-        assert_eq!(error("equals", None), "op equals needs a value");
-        assert_eq!(error("present", Some("x")), "op present takes no value");
-        assert_eq!(error("like", Some("x")), "unknown op \"like\": equals, prefix, suffix, contains, regex or present");
-        assert_eq!(error("regex", Some("(")), "bad regex \"(\": unclosed group");
-        assert_eq!(error("regex", Some(&"a".repeat(1025))), "a regex has at most 1024 octets");
-        assert_eq!(error("regex", Some(r"(\w{1000}){1000}")), "the compiled regex is larger than 1 MiB");
+        let error = |op, value: Option<&str>| Op::compile(op, value).unwrap_err();
+        assert_eq!(error(Equals, None), "value is missing");
+        assert_eq!(error(Present, Some("x")), "op present takes no value");
+        assert_eq!(error(MatchOp::Regex, Some("(")), "bad regex \"(\": unclosed group");
+        assert_eq!(error(MatchOp::Regex, Some(r"(\w{1000}){1000}")), "the compiled regex is larger than 1 MiB");
     }
 }

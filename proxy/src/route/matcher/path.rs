@@ -100,9 +100,7 @@ impl std::fmt::Display for PathMatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Any => f.write_str("*"),
-            Self::Prefix(text) | Self::Exact(text) | Self::Raw(text) => {
-                f.write_str(&String::from_utf8_lossy(text))
-            }
+            Self::Prefix(text) | Self::Exact(text) | Self::Raw(text) => f.write_str(&String::from_utf8_lossy(text)),
             Self::Regex(regex) => f.write_str(regex.as_str()),
         }
     }

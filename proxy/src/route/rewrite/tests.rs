@@ -1,28 +1,40 @@
 //! Every kind of rewrite, the check of its result, and what is refused.
 
-use super::super::problem::{Object, Problem};
 use super::*;
+use crate::config::{At, Problems};
 
-fn compile(spec: &RewriteSpec, path: PathMatch, allow: bool) -> Result<Rewrite, Vec<Problem>> {
-    let mut all = Vec::new();
-    let rewrite = Rewrite::compile(spec, &path, allow, &mut Problems::new(Object::Route(0), &mut all));
-    if all.is_empty() { Ok(rewrite) } else { Err(all) }
+fn compile(raw: &raw::Rewrite, path: PathMatch, allow: bool) -> Result<Rewrite, Problems> {
+    let mut problems = Problems::new();
+    let rewrite = Rewrite::compile(raw, &path, allow, &mut problems);
+    if problems.is_empty() { Ok(rewrite) } else { Err(problems) }
 }
 
-fn strip() -> RewriteSpec {
-    RewriteSpec { strip_prefix: true, ..RewriteSpec::default() }
+fn nothing() -> raw::Rewrite {
+    raw::Rewrite {
+        strip_prefix: false,
+        replace_prefix: None,
+        add_prefix: None,
+        regex: None,
+        replacement: None,
+        host: UpstreamHost::Target,
+        at: At::default(),
+    }
 }
 
-fn replace(with: &str) -> RewriteSpec {
-    RewriteSpec { replace_prefix: Some(with.into()), ..RewriteSpec::default() }
+fn strip() -> raw::Rewrite {
+    raw::Rewrite { strip_prefix: true, ..nothing() }
 }
 
-fn add(prefix: &str) -> RewriteSpec {
-    RewriteSpec { add_prefix: Some(prefix.into()), ..RewriteSpec::default() }
+fn replace(with: &str) -> raw::Rewrite {
+    raw::Rewrite { replace_prefix: Some(with.into()), ..nothing() }
 }
 
-fn by_regex(regex: &str, replacement: &str) -> RewriteSpec {
-    RewriteSpec { regex: Some(regex.into()), replacement: Some(replacement.into()), ..RewriteSpec::default() }
+fn add(prefix: &str) -> raw::Rewrite {
+    raw::Rewrite { add_prefix: Some(prefix.into()), ..nothing() }
+}
+
+fn by_regex(regex: &str, replacement: &str) -> raw::Rewrite {
+    raw::Rewrite { regex: Some(regex.into()), replacement: Some(replacement.into()), ..nothing() }
 }
 
 fn prefix(text: &str) -> PathMatch {
@@ -38,7 +50,7 @@ fn route_path(received: &str) -> Vec<u8> {
     let mut rest = received.as_bytes();
     let mut read = Vec::new();
     while let Some((&octet, after)) = rest.split_first() {
-        let decoded = super::super::query::triplet(rest).filter(|octet| !matches!(octet, b'/' | b'\\'));
+        let decoded = super::super::path::triplet(rest).filter(|octet| !matches!(octet, b'/' | b'\\'));
         read.push(decoded.unwrap_or(octet));
         rest = if decoded.is_some() { &rest[3..] } else { after };
     }
@@ -48,7 +60,7 @@ fn route_path(received: &str) -> Vec<u8> {
 /// The new path and X-Forwarded-Prefix.
 fn run(rewrite: &Rewrite, received: &str) -> Result<Option<(String, String)>, Reason> {
     let route_path = route_path(received);
-    let incoming = Incoming { host: "h", received: received.as_bytes(), route_path: &route_path, query: Some(b"q") };
+    let incoming = Incoming { host: "h", spelled: received.as_bytes(), route_path: &route_path, query: Some(b"q") };
     let mut out = b"kept ".to_vec();
     let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
     match rewrite.path(&incoming, &mut out).map_err(|fault| fault.reason)? {
@@ -101,7 +113,13 @@ fn the_result_is_checked_as_a_received_path_is() {
     assert_eq!(run(&compile(&by_regex("x", "../.."), PathMatch::Any, false).unwrap(), "/x"), bad);
     assert_eq!(run(&compile(&by_regex("^/", ""), PathMatch::Any, false).unwrap(), "/x"), bad);
     let long = "x".repeat(PATH_MAX);
-    assert_eq!(run(&compile(&add("/v1"), PathMatch::Any, false).unwrap(), &format!("/{long}")), Err(Reason::RewriteFailed));
+    let grows = compile(&by_regex("x", &"y".repeat(PATH_MAX / 2)), PathMatch::Any, false).unwrap();
+    assert_eq!(run(&grows, "/x").map(|_| ()), Ok(()));
+    assert_eq!(run(&grows, &format!("/{long}")), Err(Reason::RewriteFailed));
+    assert_eq!(
+        run(&compile(&add("/v1"), PathMatch::Any, false).unwrap(), &format!("/{long}")),
+        Err(Reason::RewriteFailed)
+    );
 }
 
 #[test]
@@ -118,26 +136,13 @@ fn encoded_separators_stay_as_spelled_where_they_are_allowed() {
 }
 
 #[test]
-fn host_upstream_is_the_targets_the_requests_or_a_fixed_one() {
-    for (text, expected) in [
-        (None, HostRewrite::Target),
-        (Some("target"), HostRewrite::Target),
-        (Some("preserve"), HostRewrite::Preserve),
-        (Some("set:in.test:8080"), HostRewrite::Set("in.test:8080".into())),
-    ] {
-        let spec = RewriteSpec { host: text.map(Into::into), ..RewriteSpec::default() };
-        assert_eq!(compile(&spec, PathMatch::Any, false).unwrap().host, expected);
-    }
-}
-
-#[test]
 fn wrong_rewrites_are_named() {
-    let both = RewriteSpec { strip_prefix: true, ..add("/x") };
-    let half = RewriteSpec { regex: Some("x".into()), ..RewriteSpec::default() };
-    let host = RewriteSpec { host: Some("set:a b".into()), ..RewriteSpec::default() };
+    let both = raw::Rewrite { strip_prefix: true, ..add("/x") };
+    let half = raw::Rewrite { regex: Some("x".into()), ..nothing() };
+    let host = raw::Rewrite { host: UpstreamHost::Set("a b".into()), ..nothing() };
     for (spec, path, expected) in [
-        (both, prefix("/a"), "one of strip_prefix, replace_prefix, add_prefix, regex"),
-        (half, prefix("/a"), "regex and replacement go together"),
+        (both, prefix("/a"), "rewrite has one of strip_prefix, replace_prefix, add_prefix, regex"),
+        (half, prefix("/a"), "rewrite needs regex and replacement together"),
         (strip(), PathMatch::Any, "strip_prefix needs path_prefix or path_prefix_raw"),
         (replace("/b"), PathMatch::exact("/a").unwrap(), "replace_prefix needs path_prefix or path_prefix_raw"),
         (add("v1"), PathMatch::Any, "add_prefix \"v1\" is no path"),
@@ -148,10 +153,10 @@ fn wrong_rewrites_are_named() {
             "replacement names $2, which regex does not have; ${1}x parts a group from text",
         ),
         (by_regex("(", ""), PathMatch::Any, "bad regex \"(\": unclosed group"),
-        (host, PathMatch::Any, "unknown host \"set:a b\": target, preserve or set:NAME"),
+        (host, PathMatch::Any, "host \"a b\" is no host name"),
     ] {
         let problems = compile(&spec, path, false).unwrap_err();
-        assert_eq!(problems[0].message, expected);
+        assert_eq!(problems.iter().next().map(|problem| &*problem.message), Some(expected));
     }
     assert!(compile(&by_regex("(?P<n>a)", "$$2 ${n}x $0"), PathMatch::Any, false).is_ok());
 }

@@ -1,0 +1,1 @@
+//! What fields mean for framing and for the connection: lengths, codings, connection options.
