@@ -1,7 +1,8 @@
-//! `weir-bench`: the load generator, the origin, and the check that a machine is fit for both.
+//! `weir-bench`: the load generator, the origin, the floor, and the check that a machine is fit for both.
 
 mod body;
 mod executor;
+mod floor;
 mod idle;
 mod load;
 mod origin;
@@ -9,6 +10,7 @@ mod self_check;
 mod size;
 mod url;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -23,8 +25,24 @@ enum Command {
     Idle(idle::Options),
     /// Serves `/bytes/SIZE` and takes uploads on every path.
     Origin(origin::Options),
+    /// Forwards octets on the bare ring: what the kernel's TCP costs.
+    Floor(FloorOptions),
     /// Says whether this machine is fit to measure on.
     SelfCheck,
+}
+
+/// Options of `floor`.
+#[derive(clap::Args)]
+struct FloorOptions {
+    /// Address to listen on.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// Where everything is forwarded.
+    #[arg(long)]
+    upstream: SocketAddr,
+    /// Core to pin its thread to.
+    #[arg(long)]
+    cpu: Option<usize>,
 }
 
 /// 0 yes, 1 no (errors were met, or the machine is unfit), 7 the system refused.
@@ -33,6 +51,9 @@ fn main() -> ExitCode {
         Command::Load(options) => load::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Origin(options) => origin::run(&options),
+        Command::Floor(options) => floor::run(options.listen, options.upstream, options.cpu)
+            .map(|()| true)
+            .map_err(|e| format!("the floor: {e}")),
         Command::SelfCheck => self_check::run(),
     };
     match outcome {

@@ -76,7 +76,7 @@ impl Client {
         let (Ok(local), Ok(peer)) = (self.stream().local_addr(), self.stream().peer_addr()) else {
             return;
         };
-        let deadline = Instant::now() + Duration::from_secs(1);
+        let deadline = Instant::now() + Duration::from_millis(200);
         while process::unread_octets(peer, local).is_some_and(|n| n > 0) && Instant::now() < deadline {
             std::thread::yield_now();
         }

@@ -17,6 +17,7 @@ pub mod process;
 pub mod program;
 pub mod script;
 pub mod servers;
+pub mod spelling;
 pub mod wait;
 pub mod weir;
 

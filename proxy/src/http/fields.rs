@@ -53,6 +53,8 @@ pub struct Field {
 #[derive(Clone, Debug)]
 pub(crate) struct Fields {
     list: Vec<Field>,
+    /// Lines that were read but are not kept.
+    left_out: usize,
     present: u64,
     repeated: u64,
     /// Index of the first field of a name; meaningful where `present` has its bit.
@@ -61,13 +63,14 @@ pub(crate) struct Fields {
 
 impl Default for Fields {
     fn default() -> Self {
-        Self { list: Vec::with_capacity(32), present: 0, repeated: 0, first: [0; Known::COUNT] }
+        Self { list: Vec::new(), left_out: 0, present: 0, repeated: 0, first: [0; Known::COUNT] }
     }
 }
 
 impl Fields {
     pub(crate) fn clear(&mut self) {
         self.list.clear();
+        self.left_out = 0;
         self.present = 0;
         self.repeated = 0;
     }
@@ -80,6 +83,16 @@ impl Fields {
         self.repeated |= self.present & bit;
         self.present |= bit;
         self.list.push(field);
+    }
+
+    /// Counts a line that is not kept.
+    pub(crate) fn leave_out(&mut self) {
+        self.left_out += 1;
+    }
+
+    /// Lines read, kept or not.
+    pub(crate) fn lines_seen(&self) -> usize {
+        self.list.len() + self.left_out
     }
 
     pub(crate) fn list(&self) -> &[Field] {

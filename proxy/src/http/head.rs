@@ -94,6 +94,8 @@ pub(crate) struct RequestLine {
     pub(crate) form: Form,
     /// Of absolute- and authority-form.
     pub(crate) authority: Span,
+    /// The absolute target's scheme's.
+    pub(crate) default_port: u16,
     pub(crate) path: Span,
     pub(crate) query: Option<Span>,
 }
@@ -247,7 +249,10 @@ impl<'a> Request<'a> {
     pub fn paths(&self, merge_slashes: bool) -> Result<Paths<'a>, Fault> {
         match self.head.line.form {
             Form::Asterisk => Ok(Paths::plain(b"*")),
-            _ => path::read_path(self.path_raw(), merge_slashes),
+            _ => path::read_path(self.path_raw(), merge_slashes).map_err(|fault| {
+                let start = self.head.line.path.start;
+                Fault { offset: fault.offset.map(|offset| start.saturating_add(offset)), ..fault }
+            }),
         }
     }
 

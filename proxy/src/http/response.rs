@@ -2,9 +2,10 @@
 
 use super::body::BodyLength;
 use super::fields::{Field, Fields, Span};
-use super::scan::Progress;
-use super::{Known, Method, Version};
-use crate::base::Fault;
+use super::scan::{Progress, Scan, Stop, fault, field_line, line_end};
+use super::semantics::{self, Nominations};
+use super::{Known, Method, Version, octets, websocket_accept};
+use crate::base::{Fault, Reason};
 
 /// Interim responses (1xx, without 101) that may come before a final one.
 pub const INTERIM_MAX: u8 = 8;
@@ -152,23 +153,197 @@ impl<'a> Response<'a> {
 
     /// Seconds of `Keep-Alive: timeout=` (RFC 2068 section 19.7.1.1).
     pub fn keep_alive_timeout(&self) -> Option<u64> {
-        None
+        let mut parameters = semantics::list(&self.head.fields, self.bytes, Known::KeepAlive);
+        let seconds = parameters.find_map(|parameter| {
+            let (name, value) = parameter.split_at_checked(8)?;
+            name.eq_ignore_ascii_case(b"timeout=").then_some(value)
+        })?;
+        std::str::from_utf8(seconds).ok()?.parse().ok()
     }
 
     /// Whether this 101 answers a WebSocket offer with that key (RFC 6455 section 4.1).
-    pub fn accepts_websocket(&self, _key: &[u8]) -> bool {
-        false
+    pub fn accepts_websocket(&self, key: &[u8]) -> bool {
+        let fields = &self.head.fields;
+        let mut protocols = semantics::list(fields, self.bytes, Known::Upgrade);
+        self.head.status == 101
+            && self.head.upgrade
+            && protocols.next().is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+            && protocols.next().is_none()
+            && !fields.is_repeated(Known::SecWebSocketAccept)
+            && self.known(Known::SecWebSocketAccept) == Some(&websocket_accept(key))
     }
 }
 
 /// Parses the response head at the front of `buf`, as [`super::parse_request`] does. A whole head is forgotten by the
 /// next call, as between an interim and a final response; the ninth interim response is refused. Every fault is
 /// `upstream_bad_response`.
-pub fn parse_response(_buf: &[u8], _head: &mut ResponseHead) -> Result<Option<usize>, Fault> {
-    Ok(None)
+pub fn parse_response(buf: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, Fault> {
+    if !head.is_empty() {
+        head.restart();
+    }
+    let view = &buf[..buf.len().min(HEAD_MAX)];
+    match read(view, head).and_then(|()| Ok(conclude(head, view)?)) {
+        Ok(()) => Ok(Some(head.len())),
+        Err(Stop::More) if buf.len() >= HEAD_MAX => Err(fault(Reason::UpstreamBadResponse, HEAD_MAX)),
+        Err(Stop::More) => Ok(None),
+        Err(Stop::Bad(fault)) => Err(Fault { offset: fault.offset, ..Fault::new(Reason::UpstreamBadResponse) }),
+    }
 }
 
-/// The phrase of a status code (RFC 9110 section 15); empty for others.
-pub fn status_text(_status: u16) -> &'static str {
-    ""
+fn read(view: &[u8], head: &mut ResponseHead) -> Scan<()> {
+    if !head.progress.is_due(view, HEAD_MAX) {
+        return Err(Stop::More);
+    }
+    if head.progress.in_start_line() {
+        let next = status_line(view, head)?;
+        head.progress.line_done(next);
+    }
+    loop {
+        let at = head.progress.at;
+        let (field, next) = field_line(view, at)?;
+        let Some(field) = field else {
+            head.progress.head_done(next);
+            return Ok(());
+        };
+        if head.fields.lines_seen() == FIELDS_MAX {
+            return Err(fault(Reason::UpstreamBadResponse, at).into());
+        }
+        head.fields.push(field);
+        head.progress.line_done(next);
+    }
+}
+
+/// RFC 9112 section 4. The space before an empty phrase is often left out; that changes no meaning.
+fn status_line(view: &[u8], head: &mut ResponseHead) -> Scan<usize> {
+    let status_at = version_and_space(view, head)?;
+    let mut status = 0;
+    for at in status_at..status_at + 3 {
+        let digit = *view.get(at).ok_or(Stop::More)?;
+        if !digit.is_ascii_digit() {
+            return Err(fault(Reason::UpstreamBadResponse, at).into());
+        }
+        status = status * 10 + u16::from(digit - b'0');
+    }
+    if !(100..=599).contains(&status) {
+        return Err(fault(Reason::UpstreamBadResponse, status_at).into());
+    }
+    head.status = status;
+    let phrase_at = match view.get(status_at + 3) {
+        Some(b' ') => status_at + 4,
+        _ => status_at + 3,
+    };
+    if phrase_at == status_at + 3 {
+        head.phrase = Span::new(phrase_at, phrase_at);
+        return line_end(view, phrase_at, Reason::UpstreamBadResponse);
+    }
+    let phrase_end = octets::value_end(view, phrase_at);
+    head.phrase = Span::new(phrase_at, phrase_end);
+    line_end(view, phrase_end, Reason::UpstreamBadResponse)
+}
+
+fn version_and_space(view: &[u8], head: &mut ResponseHead) -> Scan<usize> {
+    const COMMON: &[u8] = b"HTTP/1.";
+    for (at, wanted) in COMMON.iter().enumerate() {
+        if view.get(at).ok_or(Stop::More)? != wanted {
+            return Err(fault(Reason::UpstreamBadResponse, at).into());
+        }
+    }
+    head.version = match view.get(COMMON.len()).ok_or(Stop::More)? {
+        b'1' => Version::Http11,
+        b'0' => Version::Http10,
+        _ => return Err(fault(Reason::UpstreamBadResponse, COMMON.len()).into()),
+    };
+    match view.get(COMMON.len() + 1).ok_or(Stop::More)? {
+        b' ' => Ok(COMMON.len() + 2),
+        _ => Err(fault(Reason::UpstreamBadResponse, COMMON.len() + 1).into()),
+    }
+}
+
+fn conclude(head: &mut ResponseHead, view: &[u8]) -> Result<(), Fault> {
+    head.length = semantics::content_length(&head.fields, view)?;
+    head.chunked = semantics::transfer_encoding(&head.fields, view, head.version)?;
+    if head.length.is_some() && head.chunked {
+        return Err(fault(Reason::UpstreamBadResponse, 0));
+    }
+    if head.fields.has(Known::Connection) {
+        let options = semantics::connection(&mut head.fields, view, Nominations::Ignore)?;
+        (head.close, head.keep_alive, head.upgrade) = (options.close, options.keep_alive, options.upgrade);
+    }
+    if head.is_interim() {
+        head.interim += 1;
+        if head.interim > INTERIM_MAX {
+            return Err(fault(Reason::UpstreamBadResponse, 0));
+        }
+    }
+    Ok(())
+}
+
+macro_rules! phrases {
+    ($($code:literal $phrase:literal)*) => {
+        /// The phrase of a status code (RFC 9110 section 15); empty for others.
+        pub const fn status_text(status: u16) -> &'static str {
+            match status {
+                $($code => $phrase,)*
+                _ => "",
+            }
+        }
+    };
+}
+
+phrases! {
+    100 "Continue"
+    101 "Switching Protocols"
+    102 "Processing"
+    103 "Early Hints"
+    200 "OK"
+    201 "Created"
+    202 "Accepted"
+    203 "Non-Authoritative Information"
+    204 "No Content"
+    205 "Reset Content"
+    206 "Partial Content"
+    207 "Multi-Status"
+    300 "Multiple Choices"
+    301 "Moved Permanently"
+    302 "Found"
+    303 "See Other"
+    304 "Not Modified"
+    307 "Temporary Redirect"
+    308 "Permanent Redirect"
+    400 "Bad Request"
+    401 "Unauthorized"
+    402 "Payment Required"
+    403 "Forbidden"
+    404 "Not Found"
+    405 "Method Not Allowed"
+    406 "Not Acceptable"
+    407 "Proxy Authentication Required"
+    408 "Request Timeout"
+    409 "Conflict"
+    410 "Gone"
+    411 "Length Required"
+    412 "Precondition Failed"
+    413 "Content Too Large"
+    414 "URI Too Long"
+    415 "Unsupported Media Type"
+    416 "Range Not Satisfiable"
+    417 "Expectation Failed"
+    418 "I'm a teapot"
+    421 "Misdirected Request"
+    422 "Unprocessable Content"
+    425 "Too Early"
+    426 "Upgrade Required"
+    428 "Precondition Required"
+    429 "Too Many Requests"
+    431 "Request Header Fields Too Large"
+    451 "Unavailable For Legal Reasons"
+    500 "Internal Server Error"
+    501 "Not Implemented"
+    502 "Bad Gateway"
+    503 "Service Unavailable"
+    504 "Gateway Timeout"
+    505 "HTTP Version Not Supported"
+    507 "Insufficient Storage"
+    508 "Loop Detected"
+    511 "Network Authentication Required"
 }

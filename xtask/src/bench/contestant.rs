@@ -9,6 +9,9 @@ use super::document::Document;
 use super::tools::{Bench, PROXY_CORE, Running, free_address, wait_listens};
 use crate::run::{Outcome, find, root};
 
+/// What a proxy is set up for: more than any row needs, less than its descriptors allow.
+pub(super) const CONNECTIONS_MAX: usize = 12_000;
+
 /// A running proxy.
 pub(super) struct Contestant {
     pub(super) name: &'static str,
@@ -29,8 +32,25 @@ impl Contestant {
 
 /// weir with so many workers, on as many cores from 0, and so many routes.
 pub(super) fn weir(bench: &Bench, name: &'static str, workers: usize, routes: usize) -> Outcome<Contestant> {
-    let document =
-        Document { web: free_address()?, management: free_address()?, origin: bench.origin, workers, routes };
+    weir_for(bench, name, workers, routes, CONNECTIONS_MAX)
+}
+
+/// The same, ready for so many connections.
+pub(super) fn weir_for(
+    bench: &Bench,
+    name: &'static str,
+    workers: usize,
+    routes: usize,
+    connections_max: usize,
+) -> Outcome<Contestant> {
+    let document = Document {
+        web: free_address()?,
+        management: free_address()?,
+        origin: bench.origin,
+        workers,
+        routes,
+        connections_max,
+    };
     let path = weir_document(&bench.dir, name, &document)?;
     let cores = if workers == 1 { PROXY_CORE.to_owned() } else { format!("0-{}", workers - 1) };
     let mut command = Command::new("taskset");
@@ -54,7 +74,14 @@ fn weir_document(dir: &Path, name: &str, document: &Document) -> Outcome<PathBuf
 /// How long weir takes from its start until `/ready` answers 200.
 pub(super) fn start_to_ready(bench: &Bench) -> Outcome<Duration> {
     let management = free_address()?;
-    let document = Document { web: free_address()?, management, origin: bench.origin, workers: 1, routes: 1 };
+    let document = Document {
+        web: free_address()?,
+        management,
+        origin: bench.origin,
+        workers: 1,
+        routes: 1,
+        connections_max: CONNECTIONS_MAX,
+    };
     let path = weir_document(&bench.dir, "start", &document)?;
     let mut command = Command::new("taskset");
     command.args(["-c", PROXY_CORE]).arg(&bench.weir).args(["run", "--config"]).arg(path);
@@ -91,22 +118,28 @@ pub(super) fn floor(bench: &Bench) -> Outcome<Contestant> {
 
 /// The peers that are installed; a missing one is said to be missing.
 pub(super) fn peers(bench: &Bench) -> Outcome<Vec<Contestant>> {
+    peers_for(bench, CONNECTIONS_MAX)
+}
+
+/// The same, ready for so many connections: nginx has memory for all of them from its start.
+pub(super) fn peers_for(bench: &Bench, connections_max: usize) -> Outcome<Vec<Contestant>> {
     let mut peers = Vec::new();
     for name in ["nginx", "haproxy"] {
         match find(name) {
-            Some(program) => peers.push(peer(bench, name, &program)?),
+            Some(program) => peers.push(peer(bench, name, &program, connections_max)?),
             None => eprintln!("missing peer: {name} is not installed"),
         }
     }
     if peers.is_empty() { Err("no peer is installed".into()) } else { Ok(peers) }
 }
 
-fn peer(bench: &Bench, name: &'static str, program: &Path) -> Outcome<Contestant> {
+fn peer(bench: &Bench, name: &'static str, program: &Path, connections_max: usize) -> Outcome<Contestant> {
     let address = free_address()?;
     let file = if name == "nginx" { "nginx.conf" } else { "haproxy.cfg" };
     let template = root().join("bench/peers").join(file);
     let text = std::fs::read_to_string(&template).map_err(|e| format!("{}: {e}", template.display()))?;
     let text = text.replace("@LISTEN@", &address.to_string()).replace("@ORIGIN@", &bench.origin.to_string());
+    let text = text.replace("@CONNECTIONS@", &connections_max.to_string());
     let path = bench.dir.join(file);
     std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut command = Command::new("taskset");

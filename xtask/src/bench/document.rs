@@ -11,15 +11,16 @@ pub(super) struct Document {
     pub(super) origin: SocketAddr,
     pub(super) workers: usize,
     pub(super) routes: usize,
+    pub(super) connections_max: usize,
 }
 
 impl Document {
     /// Its text. The last route takes every path; those before it are half hosts, half paths, and match none of the
     /// requests that are measured.
     pub(super) fn text(&self) -> String {
-        let Self { web, management, origin, workers, routes } = self;
+        let Self { web, management, origin, workers, routes, connections_max } = self;
         let mut text = format!(
-            "version = 1\nworkers = {workers}\n\n[limits]\nconnections_max = 12000\nrequests_per_connection = 10000000\n\n\
+            "version = 1\nworkers = {workers}\n\n[limits]\nconnections_max = {connections_max}\nrequests_per_connection = 10000000\n\n\
              [timeouts]\nkeepalive = \"5m\"\n\n\
              [management]\nlisten = [\"{management}\"]\n\n[[listener]]\nname = \"web\"\nbind = \"{web}\"\n"
         );
@@ -49,7 +50,8 @@ mod tests {
     #[test]
     fn a_document_has_as_many_routes_as_asked_for() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let document = Document { web: address, management: address, origin: address, workers: 1, routes: 10 };
+        let (web, management, origin) = (address, address, address);
+        let document = Document { web, management, origin, workers: 1, routes: 10, connections_max: 100 };
         assert_eq!(document.text().matches("[[route]]").count(), 10);
         assert_eq!(document.text().matches("path_prefix = \"/\"\n").count(), 1);
     }

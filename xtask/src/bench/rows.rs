@@ -135,32 +135,41 @@ fn cross_check(bench: &Bench) -> Outcome<Line> {
     Ok(Line { text, pass: disagreement <= 0.05 })
 }
 
-/// Fresh processes each round, so that no round profits from memory that another has touched.
+/// Resident memory with all connections idle, less that of the same program set up for few and holding none: so that
+/// what a program sets aside at its start counts too. Fresh processes each round.
 fn idle_memory(bench: &Bench) -> Outcome<Line> {
     let count = bench.connections(10_000);
-    let mut own = Series { name: "weir", us: Vec::new() };
-    let mut others: Vec<Series> = Vec::new();
+    let mut all: Vec<Series> = Vec::new();
     for _ in 0..bench.rounds {
-        own.us.push(octets_each(bench, &contestant::weir(bench, "weir", 1, 1)?, count)?);
-        for peer in contestant::peers(bench)? {
-            let octets = octets_each(bench, &peer, count)?;
-            match others.iter_mut().find(|series| series.name == peer.name) {
+        let bare = warmed(bench, FEW)?;
+        let full = warmed(bench, contestant::CONNECTIONS_MAX)?;
+        for ((name, bare), contestant) in bare.iter().map(|one| (one.name, resident(one.pid()))).zip(&full) {
+            let octets = (while_idle(bench, contestant, count)? - bare) / count as f64;
+            match all.iter_mut().find(|series| series.name == name) {
                 Some(series) => series.us.push(octets),
-                None => others.push(Series { name: peer.name, us: vec![octets] }),
+                None => all.push(Series { name, us: vec![octets] }),
             }
         }
     }
-    let best = best(&others);
-    let all = std::iter::once(&own).chain(&others);
-    let detail: Vec<_> = all.map(|one| format!("{} {:.0} octets", one.name, one.spread().median)).collect();
-    Ok(Line::ratio(own.over(best), 1.0, &detail.join(", ")))
+    let detail: Vec<_> = all.iter().map(|one| format!("{} {:.0} octets", one.name, one.spread().median)).collect();
+    Ok(Line::ratio(all[0].over(best(&all[1..])), 1.0, &detail.join(", ")))
 }
 
-fn octets_each(bench: &Bench, contestant: &Contestant, count: usize) -> Outcome<f64> {
-    let url = contestant.url("/bytes/128");
-    bench.load(&url, 0.3, &["--connections", "64"])?;
-    let before = resident(contestant.pid());
-    let connections = count.to_string();
+const FEW: usize = 256;
+
+/// weir and its peers, ready for so many connections, after some traffic.
+fn warmed(bench: &Bench, connections_max: usize) -> Outcome<Vec<Contestant>> {
+    let mut all = vec![contestant::weir_for(bench, "weir", 1, 1, connections_max)?];
+    all.extend(contestant::peers_for(bench, connections_max)?);
+    for contestant in &all {
+        bench.load(&contestant.url("/bytes/128"), 0.3, &["--connections", "32"])?;
+    }
+    Ok(all)
+}
+
+/// Resident memory while `count` idle connections are held.
+fn while_idle(bench: &Bench, contestant: &Contestant, count: usize) -> Outcome<f64> {
+    let (url, connections) = (contestant.url("/bytes/128"), count.to_string());
     let mut command = bench.command(&["idle", &url, "--connections", &connections, "--hold", "2", "--cpu", "1"]);
     let log = format!("idle-{}", contestant.name);
     let mut idle = Running::start(&mut command, &bench.dir, &log)?;
@@ -172,11 +181,10 @@ fn octets_each(bench: &Bench, contestant: &Contestant, count: usize) -> Outcome<
     while said("held ").is_none() && idle.alive() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let held = said("held ").unwrap_or_default();
-    if held != connections {
-        return Err(format!("{} holds {held:?} of {count} connections", contestant.name));
+    match said("held ") {
+        Some(held) if held == connections => Ok(resident(contestant.pid())),
+        held => Err(format!("{} holds {held:?} of {count} connections", contestant.name)),
     }
-    Ok((resident(contestant.pid()) - before) / count as f64)
 }
 
 /// Open loop, so that a pause during a reload is seen by every request that it delays.

@@ -51,19 +51,33 @@ fn metrics(tree: &Tree) -> Vec<String> {
     names
 }
 
-/// Public fields of the raw document: they are named as the keys are.
+/// The rows of every `config_table!` of the raw document: `name: Type`, `field as "name": Type`.
 fn keys(tree: &Tree) -> Vec<String> {
     let mut keys = Vec::new();
     for (_, source) in tree.proxy().filter(|(_, source)| source.path.starts_with("proxy/src/config/raw")) {
-        for line in source.code.lines() {
-            let field = line.trim_start().strip_prefix("pub ").and_then(|rest| rest.split_once(": "));
-            keys.extend(field.map(|(name, _)| name.trim_start_matches("r#").to_owned()));
+        let mut inside = false;
+        for line in source.text.lines() {
+            match line {
+                "config_table! {" => inside = true,
+                "}" => inside = false,
+                _ if inside => keys.extend(key(line.trim_start())),
+                _ => {}
+            }
         }
     }
-    keys.retain(|key| key != "at" && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
     keys.sort();
     keys.dedup();
     keys
+}
+
+fn key(row: &str) -> Option<String> {
+    let (name, _) = row.split_once(": ")?;
+    let name = match name.split_once(" as ") {
+        Some((_, name)) => name.trim_matches('"'),
+        None => name,
+    };
+    let is_key = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    name.bytes().all(is_key).then(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -86,7 +100,10 @@ mod tests {
         let code = [
             ("proxy/src/base/reason.rs", "    Ok, \"ok\", 0, Us, \"--\", \"no\";\n    No, \"no_route\", 404, Us;\n"),
             ("proxy/src/control/metrics.rs", "\"weir_ready\" \"weir_lost_total\"\n#[cfg(test)]\nmod t { \"weir_x\" }"),
-            ("proxy/src/config/raw.rs", "pub bind: String,\npub backlog: u32,\npub at: At,\n"),
+            (
+                "proxy/src/config/raw.rs",
+                "config_table! {\n    pub struct L: \"l\" {\n        bind: X;\n        b as \"backlog\": Y = 1;\n    }\n}\n",
+            ),
         ];
         let found = texts(&[&PAGES[..], &code[..]].concat());
         assert_eq!(
