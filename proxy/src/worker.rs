@@ -23,8 +23,8 @@ use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
 
-pub use fleet::{Fleet, FleetError, Shared};
-pub use message::{Adoption, Message, NewSocket};
+pub use fleet::{Fleet, FleetError, Shared, cores};
+pub use message::{Adoption, Message, NewSocket, Quotas};
 pub use wall::Wall;
 
 /// One worker's state. Everything here belongs to its thread; what is shared with others is named so.
@@ -49,6 +49,8 @@ pub struct Worker {
     pub reports: Box<dyn Fn(Report) -> bool>,
     /// This node's name.
     pub node_id: Arc<str>,
+    /// Whether a wake for this worker found its mailbox full since this was last asked.
+    missed_wakes: Box<dyn Fn() -> bool>,
     current: RefCell<Rc<Current>>,
     bound: RefCell<Vec<accept::Bound>>,
     clients: RefCell<Slab<Rc<Client>>>,
@@ -107,6 +109,22 @@ pub struct Current {
 }
 
 impl Current {
+    fn of(new: &Adoption) -> Self {
+        let share = |quota: &Option<crate::listen::Quota>| quota.as_ref().map(crate::listen::Quota::share);
+        let shares = Shares {
+            requests: new.quotas.requests.share(),
+            connections: new.quotas.connections.share(),
+            listeners: new.quotas.listeners.iter().map(|(r, c)| (share(r), share(c))).collect(),
+        };
+        Self {
+            snapshot: new.snapshot.clone(),
+            live: new.live.clone(),
+            cells: new.cells.clone(),
+            logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
+            shares: Rc::new(shares),
+        }
+    }
+
     /// Bounds of the pool of idle upstream connections.
     pub fn pool_bounds(&self) -> Bounds {
         let pool = &self.snapshot.document.pool;

@@ -122,8 +122,8 @@ impl Forward<'_, '_> {
     /// An endpoint with a slot for this request; waits in line for one if all are busy.
     async fn pick(&self, record: &mut Record) -> Result<Picked, Fault> {
         let worker = self.exchange.worker;
-        let queue = worker.balancers.borrow_mut().of(self.live).queue(self.live, self.choice).clone();
-        if queue.is_empty() {
+        let line = worker.balancers.borrow_mut().of(self.live).has_line(self.live, self.choice);
+        if !line {
             match self.ask() {
                 Pick::Endpoint(picked) => return Ok(picked),
                 Pick::Unusable => return Err(Fault::new(Reason::NoRouteTargetAvailable)),
@@ -149,10 +149,7 @@ impl Forward<'_, '_> {
         };
         loop {
             match self.ask() {
-                Pick::Endpoint(picked) => {
-                    ticket.served();
-                    return Ok(picked);
-                }
+                Pick::Endpoint(picked) => return Ok(picked),
                 Pick::Unusable => return Err(Fault::new(Reason::NoRouteTargetAvailable)),
                 Pick::Full => {}
             }

@@ -1,11 +1,10 @@
 //! A worker's own task: what it does with its messages, its beat, its end.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Adoption, Current, Message, Shares, Worker};
+use super::{Adoption, Current, Message, Worker};
 use crate::base::Instant;
 use crate::control::facts::BEAT;
 use crate::listen::Told;
@@ -17,7 +16,8 @@ const UNWIND: Duration = Duration::from_secs(1);
 const SWEEP_BEATS: u64 = 4;
 
 /// Lives until a drain is over.
-pub(super) async fn live(worker: Rc<Worker>, mailbox: Mailbox<Message>) {
+pub(super) async fn live(worker: Rc<Worker>, mailbox: Mailbox<Message>, first: Adoption) {
+    worker.adopt(first);
     ring::spawn(beat(worker.clone()));
     loop {
         match mailbox.recv().await {
@@ -35,6 +35,9 @@ async fn beat(worker: Rc<Worker>) {
         worker.current().logs.iter().for_each(|log| log.borrow_mut().tick(now));
         if turn.is_multiple_of(SWEEP_BEATS) {
             worker.pool.borrow_mut().sweep(now);
+        }
+        if (worker.missed_wakes)() {
+            worker.balancers.borrow_mut().follow(worker.current().live.routes());
         }
         worker.publish();
         sleep_until(now + BEAT).await;
@@ -79,24 +82,9 @@ impl Worker {
 
     fn adopt(self: &Rc<Self>, new: Adoption) {
         let generation = new.snapshot.generation;
-        let shares = Shares {
-            requests: new.quotas.requests.share(),
-            connections: new.quotas.connections.share(),
-            listeners: new.quotas.listeners.iter().map(|(requests, connections)| {
-                (requests.as_ref().map(|quota| quota.share()), connections.as_ref().map(|quota| quota.share()))
-            }).collect(),
-        };
-        let logs: Rc<[_]> = new.logs.iter().map(|log| RefCell::new(log.handle())).collect();
-        let routes = new.live.routes().to_vec();
-        *self.current.borrow_mut() = Rc::new(Current {
-            snapshot: new.snapshot,
-            live: new.live,
-            cells: new.cells,
-            logs,
-            shares: Rc::new(shares),
-        });
-        self.balancers.borrow_mut().follow(&routes);
-        let current = self.current();
+        let current = Rc::new(Current::of(&new));
+        *self.current.borrow_mut() = current.clone();
+        self.balancers.borrow_mut().follow(current.live.routes());
         let listens = |name: &str, address: &str| {
             let raw = current.snapshot.document.listeners.iter().find(|one| one.enabled && one.name == name);
             raw.is_some_and(|one| one.bind.iter().any(|bind| bind.to_string() == address))
@@ -106,6 +94,7 @@ impl Worker {
         self.facts.workers()[self.number].adopted(generation);
     }
 
+    /// New endpoints, same configuration.
     fn follow(&self, live: Arc<crate::target::Live>) {
         let current = self.current();
         // A table of an older generation may cross a newer adoption on the way.
