@@ -142,6 +142,7 @@ fn head_limits(current: &Current, (position, plan): (usize, &ListenerPlan)) -> H
         target_max: octets(limits.target_max),
         fields_max: octets(limits.fields_max),
         query_pairs_max: octets(limits.query_pairs_max),
+        connect: false,
         underscore: match current.snapshot.document.listeners[position].underscore_headers {
             UnderscoreHeaders::Drop => Underscore::Drop,
             UnderscoreHeaders::Allow => Underscore::Allow,
@@ -201,12 +202,7 @@ impl<'a> Exchange<'a> {
     ) -> Result<(), Fault> {
         let _lease = self.lease()?;
         let current = self.current;
-        let decided = decide::decide(
-            &current.snapshot,
-            self.listener.0,
-            &self.request,
-            self.client.peer_ip(),
-        );
+        let decided = decide::decide(&current.snapshot, self.listener.0, &self.request, self.client.peer_ip());
         let decided = decided?;
         let plan = &current.snapshot.routes[decided.route.position];
         record.route = Some(decided.route.position);

@@ -4,6 +4,7 @@ mod accept;
 mod fleet;
 mod life;
 mod message;
+mod process;
 mod wall;
 
 use std::cell::{Cell, RefCell};
@@ -25,6 +26,7 @@ use crate::transport::{Bounds, Budget, Pool, Upstream};
 
 pub use fleet::{Fleet, FleetError, Shared, cores};
 pub use message::{Adoption, Message, NewSocket, Quotas};
+pub use process::{Process, Refused};
 pub use wall::Wall;
 
 /// One worker's state. Everything here belongs to its thread; what is shared with others is named so.

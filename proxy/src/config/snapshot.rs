@@ -145,9 +145,8 @@ fn rules(
     files: &mut PageFiles,
     problems: &mut Problems,
 ) -> Rules {
-    let has_pages = |route: &&super::raw::Route| {
-        !route.error_pages.pages.is_empty() || route.error_pages.intercept.is_some()
-    };
+    let has_pages =
+        |route: &&super::raw::Route| !route.error_pages.pages.is_empty() || route.error_pages.intercept.is_some();
     let own = route.filter(has_pages);
     let pages = ErrorPages::resolve(document, own);
     Rules {

@@ -63,7 +63,7 @@ pub fn decide<'s, 'r>(
 
 impl<'r> Decided<'_, 'r> {
     /// What a Location or a rewritten path is made from.
-    pub fn incoming<'q>(&'q self, request: &Request<'q>) -> Incoming<'q> {
+    pub fn incoming<'q>(&'q self, request: &'q Request<'q>) -> Incoming<'q> {
         Incoming::new(request, &self.paths)
     }
 
@@ -71,7 +71,7 @@ impl<'r> Decided<'_, 'r> {
     ///
     /// # Errors
     /// As [`route::Rewrite::path`].
-    pub fn rewrite<'q>(&'q self, request: &Request<'q>, text: &mut Vec<u8>) -> Result<UpstreamPath<'q>, Fault> {
+    pub fn rewrite<'q>(&'q self, request: &'q Request<'q>, text: &mut Vec<u8>) -> Result<UpstreamPath<'q>, Fault> {
         match self.route.rewrite.path(&self.incoming(request), text)? {
             Rewritten::Unchanged => Ok(UpstreamPath { rewritten: false, stripped: b"" }),
             Rewritten::Changed { stripped } => Ok(UpstreamPath { rewritten: true, stripped }),
@@ -111,6 +111,7 @@ impl Keys for KeyView<'_> {
     }
 
     fn cookie(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        // The name lives shorter than the message does: so must the view that looks for it.
         let fields = self.request.fields().filter(|(field, _)| field.eq_ignore_ascii_case(b"cookie"));
         let mut left = nth;
         for (_, value) in fields {

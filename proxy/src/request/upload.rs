@@ -41,8 +41,9 @@ impl Replay {
             self.overflown = true;
             self.kept.clear();
         } else if !self.overflown {
-            // A copy: a small piece must not hold a large receive buffer for as long as the upstream takes.
-            self.kept.push(Chunk::from_vec(chunk.to_vec()));
+            let mut kept = chunk.clone();
+            kept.compact();
+            self.kept.push(kept);
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::pool::{Key, Parked, Seen};
 use crate::base::{Fault, Instant, Reason, Retry};
-use crate::ring::{self, Endpoint, Socket, Timer};
 use crate::http::Response;
+use crate::ring::{self, Endpoint, Socket, Timer};
 use crate::target::{Connection, EndpointId};
 
 /// A connection to an endpoint, idle or carrying one exchange.

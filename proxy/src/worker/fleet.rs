@@ -186,7 +186,9 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
 fn send_wake(others: &Others, wake: Wake) {
     let to = wake.worker;
     let sent = others.mailboxes.get().and_then(|all| all.get(to)).map(|mailbox| mailbox.try_send(Message::Wake(wake)));
-    if !matches!(sent, Some(Ok(()))) && let Some(missed) = others.missed.get(to) {
+    if !matches!(sent, Some(Ok(())))
+        && let Some(missed) = others.missed.get(to)
+    {
         missed.store(true, Relaxed);
     }
 }

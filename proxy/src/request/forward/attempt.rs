@@ -150,7 +150,8 @@ impl<'b> Attempt<'_, '_, 'b> {
             exchange.client.socket.closed().await;
             Err(Fault::new(Reason::ClientCancelled))
         };
-        let mut beside = Beside::new(pin!(sending));
+        let sending = pin!(sending);
+        let mut beside = Beside::new(sending);
         response.clear();
         let arrived = {
             let awaited = self.await_head(upstream, response, &progress);

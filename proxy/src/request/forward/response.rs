@@ -1,8 +1,8 @@
 //! From an upstream's response head to the client's: interim responses, upgrades, pages in its place, its body.
 
 use super::super::beside::Beside;
-use super::super::relay::{Download, Ended, is_chunked};
 use super::super::record::Record;
+use super::super::relay::{Download, Ended, is_chunked};
 use super::super::upload::Progress;
 use super::attempt::Attempt;
 use crate::base::{Fault, Reason};
