@@ -3,7 +3,7 @@
 use super::body::Piece;
 use super::fields::Field;
 use super::parse::Underscore;
-use super::scan::{Stop, field_line, has_underscore};
+use super::scan::{Resume, Stop, field_line, has_underscore};
 use crate::base::{Fault, Reason};
 
 /// Digits of a chunk size.
@@ -158,7 +158,7 @@ impl Chunked {
             offset: fault.offset.map(|offset| u32::try_from(section + u64::from(offset)).unwrap_or(u32::MAX)),
             ..fault
         };
-        match field_line(&self.trailers.bytes, line) {
+        match field_line(&self.trailers.bytes, line, &mut Resume::default()) {
             Ok((None, _)) => self.state = State::Done,
             Ok((Some(field), next)) => {
                 self.keep(field).map_err(placed)?;

@@ -191,16 +191,14 @@ pub fn parse_response(buf: &[u8], head: &mut ResponseHead) -> Result<Option<usiz
 }
 
 fn read(view: &[u8], head: &mut ResponseHead) -> Scan<()> {
-    if !head.progress.is_due(view, HEAD_MAX) {
-        return Err(Stop::More);
-    }
+    head.progress.begin(view);
     if head.progress.in_start_line() {
         let next = status_line(view, head)?;
         head.progress.line_done(next);
     }
     loop {
         let at = head.progress.at;
-        let (field, next) = field_line(view, at)?;
+        let (field, next) = field_line(view, at, &mut head.progress.line)?;
         let Some(field) = field else {
             head.progress.head_done(next);
             return Ok(());
