@@ -235,5 +235,5 @@ fn is_barred(name: &[u8]) -> bool {
         b"x-request-id",
     ];
     let starts = |prefix: &&[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    PREFIXES.iter().any(|prefix| starts(prefix)) || NAMES.iter().any(|barred| name.eq_ignore_ascii_case(barred))
+    PREFIXES.iter().any(starts) || NAMES.iter().any(|barred| name.eq_ignore_ascii_case(barred))
 }

@@ -89,6 +89,7 @@ impl Progress {
 
 /// The CRLF that must stand at `at`; `other` is the reason for octets that cannot be meant as a line's end. Returns what
 /// follows it. Bare CR, LF and NUL are always refused as such (RFC 9112 section 2.2).
+#[inline]
 pub(crate) fn line_end(buf: &[u8], at: usize, other: Reason) -> Scan<usize> {
     match buf.get(at) {
         None => Err(Stop::More),
@@ -110,6 +111,7 @@ pub(crate) fn refuse<T>(buf: &[u8], at: usize, reason: Reason) -> Scan<T> {
 
 /// Reads the line at `start`: a field and where the next line starts, or none if it is the empty line that ends the
 /// section (RFC 9112 section 5). `resume` is of the last attempt at this line.
+#[inline]
 pub(crate) fn field_line(buf: &[u8], start: usize, resume: &mut Resume) -> Scan<(Option<Field>, usize)> {
     if resume.colon == 0 {
         let name_end = name_end(buf, start.max(resume.scanned));
@@ -131,11 +133,13 @@ pub(crate) fn field_line(buf: &[u8], start: usize, resume: &mut Resume) -> Scan<
     Ok((Some(field(buf, start, colon, value_end)), next))
 }
 
+#[inline]
 fn name_end(buf: &[u8], start: usize) -> usize {
     let rest = buf.get(start..).unwrap_or_default();
     start + rest.iter().position(|&b| !octets::is_tchar(b)).unwrap_or(rest.len())
 }
 
+#[inline]
 fn field(buf: &[u8], start: usize, colon: usize, line_stop: usize) -> Field {
     let (mut value_start, mut value_end) = (colon + 1, line_stop);
     while value_start < value_end && matches!(buf[value_start], b' ' | b'\t') {
