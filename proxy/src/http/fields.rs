@@ -75,6 +75,7 @@ impl Fields {
         self.repeated = 0;
     }
 
+    #[inline(always)]
     pub(crate) fn push(&mut self, field: Field) {
         let bit = field.known.bit();
         if self.present & bit == 0 {

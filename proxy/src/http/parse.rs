@@ -2,7 +2,7 @@
 
 use super::fields::Span;
 use super::head::{Head, Method, Version};
-use super::scan::{Resume, Scan, Stop, fault, field_line, has_underscore, line_end, refuse};
+use super::scan::{Line, Resume, Scan, Stop, fault, field_line, line_end, refuse};
 use super::{octets, query, semantics, uri};
 use crate::base::{Fault, Reason};
 
@@ -84,19 +84,21 @@ fn read(view: &[u8], limits: &HeadLimits, head: &mut Head) -> Scan<()> {
         if head.fields.lines_seen() == limits.fields_max && !matches!(view.get(at), None | Some(b'\r')) {
             return Err(fault(Reason::HeadersTooMany, at).into());
         }
-        let (field, next) = field_line(view, at, &mut head.progress.line)?;
-        let Some(field) = field else {
-            head.progress.head_done(next);
-            return Ok(());
+        let line = match field_line(view, at, &mut head.progress.line)? {
+            Line::Field(line) => line,
+            Line::End(next) => {
+                head.progress.head_done(next);
+                return Ok(());
+            }
         };
-        if limits.underscore == Underscore::Allow || !has_underscore(view, &field) {
-            head.fields.push(field);
+        if limits.underscore == Underscore::Allow || !line.has_underscore(view) {
+            head.fields.push(line.field(view));
         } else if limits.underscore == Underscore::Drop {
             head.fields.leave_out();
         } else {
             return Err(fault(Reason::HeaderUnderscore, at).into());
         }
-        head.progress.line_done(next);
+        head.progress.line_done(line.next());
     }
 }
 

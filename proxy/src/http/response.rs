@@ -2,7 +2,7 @@
 
 use super::body::BodyLength;
 use super::fields::{Field, Fields, Span};
-use super::scan::{Progress, Scan, Stop, fault, field_line, line_end};
+use super::scan::{Line, Progress, Scan, Stop, fault, field_line, line_end};
 use super::semantics::{self, Nominations};
 use super::{Known, Method, Version, octets, websocket_accept};
 use crate::base::{Fault, Reason};
@@ -198,16 +198,18 @@ fn read(view: &[u8], head: &mut ResponseHead) -> Scan<()> {
     }
     loop {
         let at = head.progress.at;
-        let (field, next) = field_line(view, at, &mut head.progress.line)?;
-        let Some(field) = field else {
-            head.progress.head_done(next);
-            return Ok(());
+        let line = match field_line(view, at, &mut head.progress.line)? {
+            Line::Field(line) => line,
+            Line::End(next) => {
+                head.progress.head_done(next);
+                return Ok(());
+            }
         };
         if head.fields.lines_seen() == FIELDS_MAX {
             return Err(fault(Reason::UpstreamBadResponse, at).into());
         }
-        head.fields.push(field);
-        head.progress.line_done(next);
+        head.fields.push(line.field(view));
+        head.progress.line_done(line.next());
     }
 }
 

@@ -109,17 +109,33 @@ pub(crate) fn refuse<T>(buf: &[u8], at: usize, reason: Reason) -> Scan<T> {
     bad(reason, at)
 }
 
-/// Reads the line at `start`: a field and where the next line starts, or none if it is the empty line that ends the
-/// section (RFC 9112 section 5). `resume` is of the last attempt at this line.
+/// A line of a field section.
+pub(crate) enum Line {
+    /// A field.
+    Field(FieldLine),
+    /// The empty line that ends the section; the place behind it.
+    End(usize),
+}
+
+/// Places of a field line's parts.
+#[derive(Clone, Copy)]
+pub(crate) struct FieldLine {
+    pub(crate) start: usize,
+    colon: usize,
+    /// Where the CRLF stands.
+    line_stop: usize,
+}
+
+/// Reads the line at `start` (RFC 9112 section 5). `resume` is of the last attempt at this line.
 #[inline]
-pub(crate) fn field_line(buf: &[u8], start: usize, resume: &mut Resume) -> Scan<(Option<Field>, usize)> {
+pub(crate) fn field_line(buf: &[u8], start: usize, resume: &mut Resume) -> Scan<Line> {
     if resume.colon == 0 {
         let name_end = name_end(buf, start.max(resume.scanned));
         resume.scanned = name_end;
         match buf.get(name_end) {
             Some(b':') if name_end > start => resume.colon = name_end,
             None => return Err(Stop::More),
-            Some(b'\r') if name_end == start => return Ok((None, line_end(buf, start, Reason::BadLineEnding)?)),
+            Some(b'\r') if name_end == start => return Ok(Line::End(line_end(buf, start, Reason::BadLineEnding)?)),
             // RFC 9112 section 5.2: a line folded onto the next, or a first line that only looks so.
             Some(b' ' | b'\t') if name_end == start => return bad(Reason::ObsFold, start),
             // RFC 9112 section 5.1: no space before the colon.
@@ -127,10 +143,10 @@ pub(crate) fn field_line(buf: &[u8], start: usize, resume: &mut Resume) -> Scan<
         }
     }
     let colon = resume.colon;
-    let value_end = octets::value_end(buf, resume.scanned.max(colon + 1));
-    resume.scanned = value_end;
-    let next = line_end(buf, value_end, Reason::BadHeaderValue)?;
-    Ok((Some(field(buf, start, colon, value_end)), next))
+    let line_stop = octets::value_end(buf, resume.scanned.max(colon + 1));
+    resume.scanned = line_stop;
+    line_end(buf, line_stop, Reason::BadHeaderValue)?;
+    Ok(Line::Field(FieldLine { start, colon, line_stop }))
 }
 
 #[inline]
@@ -139,25 +155,35 @@ fn name_end(buf: &[u8], start: usize) -> usize {
     start + rest.iter().position(|&b| !octets::is_tchar(b)).unwrap_or(rest.len())
 }
 
-#[inline]
-fn field(buf: &[u8], start: usize, colon: usize, line_stop: usize) -> Field {
-    let (mut value_start, mut value_end) = (colon + 1, line_stop);
-    while value_start < value_end && matches!(buf[value_start], b' ' | b'\t') {
-        value_start += 1;
+impl FieldLine {
+    /// Where the next line starts.
+    pub(crate) fn next(&self) -> usize {
+        self.line_stop + 2
     }
-    while value_end > value_start && matches!(buf[value_end - 1], b' ' | b'\t') {
-        value_end -= 1;
-    }
-    Field {
-        name: Span::new(start, colon),
-        value: Span::new(value_start, value_end),
-        known: Known::of(&buf[start..colon]),
-        nominated: false,
-        canonical: value_end == line_stop && value_start == colon + 2 && buf[colon + 1] == b' ',
-    }
-}
 
-/// Whether a field's name holds an underscore, which many origins read as a hyphen.
-pub(crate) fn has_underscore(buf: &[u8], field: &Field) -> bool {
-    field.known == Known::Other && memchr::memchr(b'_', field.name.of(buf)).is_some()
+    /// Whether the name holds an underscore, which many origins read as a hyphen.
+    #[inline]
+    pub(crate) fn has_underscore(&self, buf: &[u8]) -> bool {
+        buf[self.start..self.colon].contains(&b'_')
+    }
+
+    // Built in registers where it is stored: by way of memory, loads wider than their stores stall.
+    #[inline(always)]
+    pub(crate) fn field(&self, buf: &[u8]) -> Field {
+        let Self { start, colon, line_stop } = *self;
+        let (mut value_start, mut value_end) = (colon + 1, line_stop);
+        while value_start < value_end && matches!(buf[value_start], b' ' | b'\t') {
+            value_start += 1;
+        }
+        while value_end > value_start && matches!(buf[value_end - 1], b' ' | b'\t') {
+            value_end -= 1;
+        }
+        Field {
+            name: Span::new(start, colon),
+            value: Span::new(value_start, value_end),
+            known: Known::of(&buf[start..colon]),
+            nominated: false,
+            canonical: value_end == line_stop && value_start == colon + 2 && buf[colon + 1] == b' ',
+        }
+    }
 }
