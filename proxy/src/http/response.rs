@@ -136,12 +136,12 @@ impl<'a> Response<'a> {
     }
 
     /// The first value of a name, in any case.
-    pub fn field(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+    pub fn field(&self, name: &[u8]) -> Option<&'a [u8]> {
         self.fields_named(name).next()
     }
 
     /// All values of a name, in any case.
-    pub fn fields_named(&self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
+    pub fn fields_named<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a, 'n> {
         let bytes = self.bytes;
         self.head.fields.named(bytes, name).map(move |f| f.value.of(bytes))
     }
