@@ -76,7 +76,7 @@ pub struct BodyReader {
 #[derive(Debug)]
 enum State {
     Length(u64),
-    Chunked(Box<Chunked>),
+    Chunked(Chunked),
     UntilClose,
 }
 
@@ -95,7 +95,7 @@ impl BodyReader {
         let state = match length {
             BodyLength::None => State::Length(0),
             BodyLength::Length(left) => State::Length(left),
-            BodyLength::Chunked => State::Chunked(Box::new(Chunked::new(underscore))),
+            BodyLength::Chunked => State::Chunked(Chunked::new(underscore)),
             BodyLength::UntilClose => State::UntilClose,
         };
         Self { state, side }

@@ -3,7 +3,7 @@
 use super::body::Piece;
 use super::fields::Field;
 use super::parse::Underscore;
-use super::scan::{Stop, field_line, has_underscore};
+use super::scan::{FieldLine, Line, Resume, Stop, fault, field_line};
 use crate::base::{Fault, Reason};
 
 /// Digits of a chunk size.
@@ -158,11 +158,11 @@ impl Chunked {
             offset: fault.offset.map(|offset| u32::try_from(section + u64::from(offset)).unwrap_or(u32::MAX)),
             ..fault
         };
-        match field_line(&self.trailers.bytes, line) {
-            Ok((None, _)) => self.state = State::Done,
-            Ok((Some(field), next)) => {
-                self.keep(field).map_err(placed)?;
-                self.state = State::Trailers { line: next };
+        match field_line(&self.trailers.bytes, line, &mut Resume::default()) {
+            Ok(Line::End(_)) => self.state = State::Done,
+            Ok(Line::Field(line)) => {
+                self.keep(line).map_err(placed)?;
+                self.state = State::Trailers { line: line.next() };
             }
             Err(Stop::Bad(fault)) => return Err(placed(fault)),
             Err(Stop::More) => return Err(placed(too_large(TRAILERS_LEN_MAX))),
@@ -170,16 +170,17 @@ impl Chunked {
         Ok(taken)
     }
 
-    fn keep(&mut self, field: Field) -> Result<(), Fault> {
+    fn keep(&mut self, line: FieldLine) -> Result<(), Fault> {
         let trailers = &mut self.trailers;
         trailers.lines += 1;
         if trailers.lines > TRAILERS_MAX {
-            return Err(too_large(field.name.start as usize));
+            return Err(too_large(line.start));
         }
-        let underscore = self.underscore != Underscore::Allow && has_underscore(&trailers.bytes, &field);
+        let underscore = self.underscore != Underscore::Allow && line.has_underscore(&trailers.bytes);
         if underscore && self.underscore == Underscore::Reject {
-            return Err(Fault::new(Reason::HeaderUnderscore).at(field.name.start));
+            return Err(fault(Reason::HeaderUnderscore, line.start));
         }
+        let field = line.field(&trailers.bytes);
         if !underscore && !is_barred(field.name.of(&trailers.bytes)) {
             trailers.kept.push(field);
         }
@@ -235,5 +236,5 @@ fn is_barred(name: &[u8]) -> bool {
         b"x-request-id",
     ];
     let starts = |prefix: &&[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    PREFIXES.iter().any(|prefix| starts(prefix)) || NAMES.iter().any(|barred| name.eq_ignore_ascii_case(barred))
+    PREFIXES.iter().any(starts) || NAMES.iter().any(|barred| name.eq_ignore_ascii_case(barred))
 }

@@ -75,6 +75,7 @@ impl Fields {
         self.repeated = 0;
     }
 
+    #[inline(always)]
     pub(crate) fn push(&mut self, field: Field) {
         let bit = field.known.bit();
         if self.present & bit == 0 {
@@ -128,7 +129,11 @@ impl Fields {
     }
 
     /// All fields of a name as the caller spells it.
-    pub(crate) fn named<'a>(&'a self, bytes: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a Field> + Clone {
+    pub(crate) fn named<'a, 'n>(
+        &'a self,
+        bytes: &'a [u8],
+        name: &'n [u8],
+    ) -> impl Iterator<Item = &'a Field> + Clone + use<'a, 'n> {
         let known = Known::of(name);
         let indexed = known != Known::Other && known != Known::XForwarded;
         let from = if self.has(known) { self.first[known as usize] as usize } else { self.list.len() };

@@ -2,6 +2,7 @@
 
 use super::body::BodyLength;
 use super::fields::{Field, Fields, Span};
+use super::host::Host;
 use super::path::{self, Paths};
 use super::query::{Pairs, query_pairs};
 use super::scan::Progress;
@@ -78,8 +79,7 @@ pub struct Head {
     pub(crate) progress: Progress,
     pub(crate) line: RequestLine,
     pub(crate) fields: Fields,
-    pub(crate) host: String,
-    pub(crate) port: Option<u16>,
+    pub(crate) host: Host,
     pub(crate) body: BodyLength,
     pub(crate) options: Options,
 }
@@ -122,7 +122,6 @@ impl Head {
         self.line = RequestLine::default();
         self.fields.clear();
         self.host.clear();
-        self.port = None;
         self.body = BodyLength::None;
         self.options = Options::default();
     }
@@ -177,12 +176,12 @@ impl Head {
 
     /// The host: lower case, no port, no trailing dot, IPv6 in brackets and canonical; empty in HTTP/1.0 without Host.
     pub fn host(&self) -> &str {
-        &self.host
+        self.host.name()
     }
 
     /// The port that Host or the target's authority names.
     pub fn port(&self) -> Option<u16> {
-        self.port
+        self.host.port()
     }
 
     /// Form of the request target.
@@ -258,7 +257,7 @@ impl<'a> Request<'a> {
 
     /// The normalised host: see [`Head::host`].
     pub fn host(&self) -> &'a str {
-        &self.head.host
+        self.head.host.name()
     }
 
     /// Host and port as received: the Host field's value, or the target's authority if there is no Host.
@@ -281,12 +280,12 @@ impl<'a> Request<'a> {
     }
 
     /// The first value of a name, in any case.
-    pub fn field(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+    pub fn field(&self, name: &[u8]) -> Option<&'a [u8]> {
         self.fields_named(name).next()
     }
 
     /// All values of a name, in any case.
-    pub fn fields_named(&self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
+    pub fn fields_named<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a, 'n> {
         let bytes = self.bytes;
         self.head.fields.named(bytes, name).map(move |f| f.value.of(bytes))
     }

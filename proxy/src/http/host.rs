@@ -14,6 +14,48 @@ const LABEL_MAX: usize = 63;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HostError;
 
+/// The host of the message at hand. A connection's requests repeat their host, so it remembers what it read last and does
+/// not read the same octets again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Host {
+    /// What `name` and `port` were read from; empty if they are of no use.
+    spelled: Vec<u8>,
+    name: String,
+    port: Option<u16>,
+    present: bool,
+}
+
+impl Host {
+    /// The message has no host; what was read stays of use.
+    pub(crate) fn clear(&mut self) {
+        self.present = false;
+    }
+
+    pub(crate) fn read(&mut self, authority: &[u8]) -> Result<(), HostError> {
+        if self.spelled.is_empty() || self.spelled != authority {
+            self.spelled.clear();
+            self.port = normalise_host(authority, &mut self.name)?;
+            self.spelled.extend_from_slice(authority);
+        }
+        self.present = true;
+        Ok(())
+    }
+
+    /// The port is said elsewhere than in what was read.
+    pub(crate) fn set_port(&mut self, port: Option<u16>) {
+        self.spelled.clear();
+        self.port = port;
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        if self.present { &self.name } else { "" }
+    }
+
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.port.filter(|_| self.present)
+    }
+}
+
 /// Reads `host[:port]` (name, IPv4, [IPv6]; port 1-65535; at most 255 octets) into `out`, which is cleared first: lower
 /// case, no port, no trailing dot, IPv6 in brackets and canonical. Returns the port.
 pub fn normalise_host(authority: &[u8], out: &mut String) -> Result<Option<u16>, HostError> {

@@ -69,6 +69,7 @@ impl Known {
     pub const COUNT: usize = Known::Other as usize + 1;
 
     /// Recognises a field name, which must be a token; case does not matter.
+    #[inline]
     pub fn of(name: &[u8]) -> Known {
         if let Some(&slot) = TABLE.get(hash(name))
             && slot != EMPTY
@@ -79,8 +80,10 @@ impl Known {
             }
         }
         const PREFIX: &[u8] = b"x-forwarded-";
-        match name.get(..PREFIX.len()) {
-            Some(start) if same_token(start, PREFIX) => Known::XForwarded,
+        match name {
+            [b'x' | b'X', ..] if name.get(..PREFIX.len()).is_some_and(|start| same_token(start, PREFIX)) => {
+                Known::XForwarded
+            }
             _ => Known::Other,
         }
     }
@@ -113,7 +116,7 @@ const fn hash(name: &[u8]) -> usize {
     let [first, .., last] = name else { return 0 };
     let inner = name[name.len().saturating_sub(4)];
     let (first, inner, last) = (*first | 0x20, inner | 0x20, *last | 0x20);
-    (name.len() * 1 + first as usize * 1 + last as usize * 9 + inner as usize * 49) % SLOTS
+    (name.len() + first as usize + last as usize * 9 + inner as usize * 49) % SLOTS
 }
 
 const fn table() -> [u8; SLOTS] {

@@ -1,8 +1,8 @@
 //! Request heads: every rule of HTTP/1 framing, strictly.
 
 use super::fields::Span;
-use super::head::{Head, Method, RequestLine, Version};
-use super::scan::{Scan, Stop, fault, field_line, has_underscore, line_end, refuse};
+use super::head::{Head, Method, Version};
+use super::scan::{Line, Resume, Scan, Stop, fault, field_line, line_end, refuse};
 use super::{octets, query, semantics, uri};
 use crate::base::{Fault, Reason};
 
@@ -73,14 +73,10 @@ pub fn parse_request(buf: &[u8], limits: &HeadLimits, head: &mut Head) -> Result
 }
 
 fn read(view: &[u8], limits: &HeadLimits, head: &mut Head) -> Scan<()> {
-    let line_max = METHOD_MAX + limits.target_max + VERSION_LEN;
-    let decisive = if head.progress.in_start_line() { line_max.min(limits.head_max) } else { limits.head_max };
-    if !head.progress.is_due(view, decisive) {
-        return Err(Stop::More);
-    }
+    head.progress.begin(view);
     if head.progress.in_start_line() {
         let start = leading_empty_line(view)?;
-        let next = request_line(view, start, limits, &mut head.line)?;
+        let next = request_line(view, start, limits, head)?;
         head.progress.line_done(next);
     }
     loop {
@@ -88,22 +84,21 @@ fn read(view: &[u8], limits: &HeadLimits, head: &mut Head) -> Scan<()> {
         if head.fields.lines_seen() == limits.fields_max && !matches!(view.get(at), None | Some(b'\r')) {
             return Err(fault(Reason::HeadersTooMany, at).into());
         }
-        match field_line(view, at)? {
-            (None, next) => {
+        let line = match field_line(view, at, &mut head.progress.line)? {
+            Line::Field(line) => line,
+            Line::End(next) => {
                 head.progress.head_done(next);
                 return Ok(());
             }
-            (Some(field), next) => {
-                if limits.underscore == Underscore::Allow || !has_underscore(view, &field) {
-                    head.fields.push(field);
-                } else if limits.underscore == Underscore::Drop {
-                    head.fields.leave_out();
-                } else {
-                    return Err(fault(Reason::HeaderUnderscore, at).into());
-                }
-                head.progress.line_done(next);
-            }
+        };
+        if limits.underscore == Underscore::Allow || !line.has_underscore(view) {
+            head.fields.push(line.field(view));
+        } else if limits.underscore == Underscore::Drop {
+            head.fields.leave_out();
+        } else {
+            return Err(fault(Reason::HeaderUnderscore, at).into());
         }
+        head.progress.line_done(line.next());
     }
 }
 
@@ -115,10 +110,11 @@ fn leading_empty_line(view: &[u8]) -> Scan<usize> {
     }
 }
 
-fn request_line(view: &[u8], start: usize, limits: &HeadLimits, line: &mut RequestLine) -> Scan<usize> {
+fn request_line(view: &[u8], start: usize, limits: &HeadLimits, head: &mut Head) -> Scan<usize> {
+    let line = &mut head.line;
     line.method = method(view, start)?;
     line.verb = Method::of(line.method.of(view));
-    line.target = target(view, line.method.end as usize + 1, limits.target_max)?;
+    line.target = target(view, line.method.end as usize + 1, limits.target_max, &mut head.progress.line)?;
     let (version, next) = version(view, line.target.end as usize + 1)?;
     line.version = version;
     // TRACE would show a client what intermediaries added; CONNECT is for listed destinations only.
@@ -144,9 +140,10 @@ fn method(view: &[u8], start: usize) -> Scan<Span> {
     }
 }
 
-fn target(view: &[u8], start: usize, target_max: usize) -> Scan<Span> {
+fn target(view: &[u8], start: usize, target_max: usize, resume: &mut Resume) -> Scan<Span> {
     let room = &view[..view.len().min(start + target_max + 1)];
-    let end = octets::target_end(room, start);
+    let end = octets::target_end(room, start.max(resume.scanned));
+    resume.scanned = end;
     if end > start + target_max {
         return Err(fault(Reason::TargetTooLong, start + target_max).into());
     }

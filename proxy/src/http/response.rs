@@ -2,7 +2,7 @@
 
 use super::body::BodyLength;
 use super::fields::{Field, Fields, Span};
-use super::scan::{Progress, Scan, Stop, fault, field_line, line_end};
+use super::scan::{Line, Progress, Scan, Stop, fault, field_line, line_end};
 use super::semantics::{self, Nominations};
 use super::{Known, Method, Version, octets, websocket_accept};
 use crate::base::{Fault, Reason};
@@ -136,12 +136,12 @@ impl<'a> Response<'a> {
     }
 
     /// The first value of a name, in any case.
-    pub fn field(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+    pub fn field(&self, name: &[u8]) -> Option<&'a [u8]> {
         self.fields_named(name).next()
     }
 
     /// All values of a name, in any case.
-    pub fn fields_named(&self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
+    pub fn fields_named<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a, 'n> {
         let bytes = self.bytes;
         self.head.fields.named(bytes, name).map(move |f| f.value.of(bytes))
     }
@@ -191,25 +191,25 @@ pub fn parse_response(buf: &[u8], head: &mut ResponseHead) -> Result<Option<usiz
 }
 
 fn read(view: &[u8], head: &mut ResponseHead) -> Scan<()> {
-    if !head.progress.is_due(view, HEAD_MAX) {
-        return Err(Stop::More);
-    }
+    head.progress.begin(view);
     if head.progress.in_start_line() {
         let next = status_line(view, head)?;
         head.progress.line_done(next);
     }
     loop {
         let at = head.progress.at;
-        let (field, next) = field_line(view, at)?;
-        let Some(field) = field else {
-            head.progress.head_done(next);
-            return Ok(());
+        let line = match field_line(view, at, &mut head.progress.line)? {
+            Line::Field(line) => line,
+            Line::End(next) => {
+                head.progress.head_done(next);
+                return Ok(());
+            }
         };
         if head.fields.lines_seen() == FIELDS_MAX {
             return Err(fault(Reason::UpstreamBadResponse, at).into());
         }
-        head.fields.push(field);
-        head.progress.line_done(next);
+        head.fields.push(line.field(view));
+        head.progress.line_done(line.next());
     }
 }
 

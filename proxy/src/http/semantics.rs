@@ -65,8 +65,8 @@ fn host(head: &mut Head, view: &[u8]) -> Result<(), Fault> {
         }
         if !line.authority.is_empty() || line.form == Form::Absolute {
             let authority = line.authority;
-            head.port = normalise_host(authority.of(view), &mut head.host)
-                .map_err(|_| fault(Reason::InvalidRequestTarget, authority.start as usize))?;
+            let read = head.host.read(authority.of(view));
+            read.map_err(|_| fault(Reason::InvalidRequestTarget, authority.start as usize))?;
         }
         return Ok(());
     };
@@ -74,8 +74,7 @@ fn host(head: &mut Head, view: &[u8]) -> Result<(), Fault> {
     if head.fields.is_repeated(Known::Host) {
         return Err(fault(Reason::HostInvalid, at));
     }
-    let port = normalise_host(field.value.of(view), &mut head.host).map_err(|_| fault(Reason::HostInvalid, at))?;
-    head.port = port;
+    head.host.read(field.value.of(view)).map_err(|_| fault(Reason::HostInvalid, at))?;
     // The authority stands in the target only in these forms.
     if line.default_port != 0 || line.form == Form::Authority { same_authority(head, view, at) } else { Ok(()) }
 }
@@ -90,13 +89,13 @@ fn same_authority(head: &mut Head, view: &[u8], at: usize) -> Result<(), Fault> 
         Form::Authority if named_port.is_none() => {
             return Err(fault(Reason::InvalidRequestTarget, line.authority.start as usize));
         }
-        Form::Authority => head.port.is_none() || head.port == named_port,
-        _ => named_port.unwrap_or(line.default_port) == head.port.unwrap_or(line.default_port),
+        Form::Authority => head.port().is_none() || head.port() == named_port,
+        _ => named_port.unwrap_or(line.default_port) == head.port().unwrap_or(line.default_port),
     };
-    if named != head.host || !same_port {
+    if named != head.host() || !same_port {
         return Err(fault(Reason::HostMismatch, at));
     }
-    head.port = named_port;
+    head.host.set_port(named_port);
     Ok(())
 }
 
