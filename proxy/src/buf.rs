@@ -1,1 +1,11 @@
-//! Buffers: ranges of received memory that are shared without copying.
+//! Buffers: ranges of received memory that are shared without copying, and ordered parts to send.
+
+mod block;
+mod chunk;
+mod outgoing;
+mod pool;
+
+pub use chunk::Chunk;
+pub(crate) use outgoing::Views;
+pub use outgoing::{SendBuf, spare_vec};
+pub(crate) use pool::Pool;

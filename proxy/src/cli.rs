@@ -28,6 +28,8 @@ pub struct Arguments {
 pub enum Command {
     /// Says whether a document is valid, and everything that is wrong with it.
     Check(check::Arguments),
+    /// Runs the proxy.
+    Run(run::Arguments),
 }
 
 /// Which document a command is about.
@@ -66,6 +68,7 @@ pub fn main(judge: fn(&Document) -> Problems) -> Exit {
     match Arguments::try_parse() {
         Ok(arguments) => match arguments.command {
             Command::Check(arguments) => check::check(&arguments, judge),
+            Command::Run(arguments) => run::run(&arguments),
         },
         Err(error) => usage(&error),
     }

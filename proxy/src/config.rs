@@ -12,6 +12,7 @@ pub mod raw;
 mod reader;
 mod reference;
 mod resolve;
+pub mod snapshot;
 mod source;
 mod table;
 #[cfg(test)]
@@ -23,5 +24,6 @@ pub use number::duration_from_text;
 pub use problem::{At, Code, Problem, Problems};
 pub use raw::Document;
 pub use reference::{Section, reference, sections};
+pub use snapshot::{Environment, Snapshot};
 pub use source::{DEFAULT, DOCUMENT_SIZE_MAX, default_document, load, load_as_far_as_possible, parse, read};
 pub use table::{Key, Narrows, Table, TableInfo};

@@ -130,7 +130,7 @@ impl Balancer {
         if all.any(|(_, _, endpoint)| !heeds || endpoint.is_usable(ask.now)) { Pick::Full } else { Pick::Unusable }
     }
 
-    /// What a pick would take, without taking it: explain.
+    /// What a pick would take, without a slot. Turns move on all the same: explain asks balancers of its own.
     pub fn preview(&mut self, live: &RouteLive, ask: &Ask<'_>) -> Option<(u16, u16)> {
         self.follow(live);
         if usize::from(ask.choice.group) >= self.groups.len() {

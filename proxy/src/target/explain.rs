@@ -116,3 +116,48 @@ fn skip(live: &RouteLive, target: usize, endpoint: &Endpoint, choice: Option<Cho
     let at_limit = full(cells.inflight(), limits.inflight_max) || full(cells.connections(), limits.connections_max);
     (endpoint.address.is_some() && at_limit).then_some(Skip::AtLimit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::choose::choose;
+    use crate::target::live::State;
+    use crate::target::testing::{Request, SECOND, START, groups, id, live, route};
+
+    #[test]
+    fn rows_say_why_each_endpoint_is_passed_over() {
+        let target = |name: &str, url: &str, more: &str| {
+            format!("[[route.target]]\nname = \"{name}\"\nurl = \"{url}\"\nweight = 3\n{more}\n")
+        };
+        let text = [
+            target("a", "http://127.0.0.1:81", ""),
+            target("b", "http://127.0.0.2", ""),
+            target("c", "http://127.0.0.3", ""),
+            target("d", "http://d.test", ""),
+            target("e", "http://127.0.0.5", "enabled = false"),
+            target("f", "http://127.0.0.6", "priority_group = 1"),
+        ];
+        let table = live(&groups(&text.concat()));
+        let table = table.with_health(id(&table, 1, 0), State::Unhealthy, START + SECOND);
+        let table = table.with_ejection(id(&table, 2, 0), START + SECOND * 9, START);
+        let now = START + SECOND * 2;
+        let choice = choose(route(&table), &Request::default(), 0, now);
+        let rows = rows(route(&table), choice, None, now);
+        let shown: Vec<_> = rows
+            .iter()
+            .map(|row| (&*row.target, row.address.as_str(), row.group, row.state, row.skip_reason.map(Skip::word)))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("a", "127.0.0.1:81", 0, "unknown", None),
+                ("b", "127.0.0.2:80", 0, "unhealthy", Some("unhealthy")),
+                ("c", "127.0.0.3:80", 0, "ejected", Some("ejected")),
+                ("d", "", 0, "unresolved", Some("unresolved")),
+                ("e", "", 0, "disabled", Some("disabled")),
+                ("f", "127.0.0.6:80", 1, "unknown", Some("other_group")),
+            ]
+        );
+        assert_eq!((rows[1].since, rows[0].weight), (Some(START + SECOND), 3));
+    }
+}

@@ -26,7 +26,7 @@ pub trait Keys {
 }
 
 /// The values of the cookie `name` in one Cookie field (RFC 6265 section 4.2.1).
-pub fn cookie_values<'a>(field: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+pub fn cookie_values<'a, 'n>(field: &'a [u8], name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
     field.split(|&b| b == b';').filter_map(move |pair| {
         let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))

@@ -4,6 +4,7 @@
 //! from table to table: their counters ([`Cells`]), their state, their ejection and their slow start. They keep it across
 //! generations too, as long as route, target, origin and address are the same.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct Live {
     epoch: u64,
     workers: usize,
     routes: Vec<Arc<RouteLive>>,
+    /// Where each endpoint stands: made anew only when a set of endpoints changes.
+    places: Arc<HashMap<EndpointId, Place>>,
 }
 
 /// One route's endpoints, with the group model that they belong to.
@@ -211,9 +214,9 @@ impl Live {
         &self.routes
     }
 
-    /// Where an endpoint stands, if it still does. Reads the whole table.
+    /// Where an endpoint stands, if it still does.
     pub fn find(&self, id: EndpointId) -> Option<Place> {
-        self.endpoints().find(|(_, endpoint)| endpoint.cells.id() == id).map(|(place, _)| place)
+        self.places.get(&id).copied()
     }
 
     /// The endpoint at `place`.

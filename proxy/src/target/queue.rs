@@ -159,13 +159,14 @@ impl Queue {
         Ok(Ticket { queue: self.clone(), number })
     }
 
-    /// A slot came free: wakes this worker's oldest who has not been called yet, else another worker's.
+    /// A slot came free: wakes this worker's oldest who has not been called yet; if nobody waits here, another worker's.
     pub fn freed(&self) {
         if self.waiting.total() == 0 {
             return;
         }
-        let called = self.inner.borrow_mut().line.call();
-        if called.is_some() {
+        if !self.is_empty() {
+            // If all here are called already, they look soon, and each that leaves comes back here: nothing is lost.
+            let called = self.inner.borrow_mut().line.call();
             self.wake(called);
         } else if let Some(worker) = self.waiting.heir(self.worker) {
             (self.far.0)(Wake { worker, group: self.waiting.id() });

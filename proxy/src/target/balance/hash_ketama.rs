@@ -32,14 +32,13 @@ impl Ring {
         let (before, after) = self.points.split_at(start);
         // A stretch of one member's points is asked about once.
         let mut refused = None;
-        let found = after.iter().chain(before).map(|point| usize::from(point.1)).find(|&member| {
+        after.iter().chain(before).map(|point| usize::from(point.1)).find(|&member| {
             if refused == Some(member) {
                 return false;
             }
             refused = Some(member);
             admits(member)
-        });
-        found
+        })
     }
 }
 

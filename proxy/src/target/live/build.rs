@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ADDRESSES_MAX, Change, Endpoint, Live, Member, Part, RouteLive, State, TargetLive};
+use super::{ADDRESSES_MAX, Change, Endpoint, Live, Member, Part, Place, RouteLive, State, TargetLive};
 use crate::base::Instant;
 use crate::target::balance::Table;
 use crate::target::cells::{Cells, EndpointId, Waiting};
@@ -27,12 +27,14 @@ impl Live {
                 Arc::new(first_route(groups, before, Birth { epoch, workers, now, warm: previous.is_some() }))
             })
             .collect();
-        Self { epoch, workers, routes }
+        let mut live = Self { epoch, workers, routes, places: Arc::default() };
+        live.places = Arc::new(live.endpoints().map(|(place, endpoint)| (endpoint.cells.id(), place)).collect());
+        live
     }
 
     /// The next table: this one with `changes`. A change that names what is gone changes nothing.
     pub fn apply(&self, changes: &[Change], now: Instant) -> Self {
-        let mut next = Self { epoch: self.epoch + 1, workers: self.workers, routes: self.routes.clone() };
+        let mut next = Self { epoch: self.epoch + 1, ..self.clone() };
         for change in changes {
             match change {
                 Change::Addresses { slot, target, addresses } => next.put_addresses(*slot, *target, addresses, now),
@@ -85,6 +87,12 @@ impl Live {
         }
         let mut targets = route.targets.clone();
         targets[target].endpoints = keep_or_make(model, old, &wanted, birth);
+        let places = Arc::make_mut(&mut self.places);
+        for endpoint in old {
+            places.remove(&endpoint.cells.id());
+        }
+        let made = targets[target].endpoints.iter().enumerate();
+        places.extend(made.map(|(endpoint, it)| (it.cells.id(), Place { slot, target, endpoint })));
         let parts = parts(&route.groups, &targets, &route.parts, Some(model.group), birth);
         *route = Arc::new(RouteLive { epoch: self.epoch, groups: route.groups.clone(), targets, parts });
     }
