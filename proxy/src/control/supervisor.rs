@@ -7,13 +7,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::live::Owner;
-use super::port::{Loaded, Order, Outbox, Process};
+use super::port::{Adopted, Outbox, Process, Refusal};
 use super::probe::{ProbeResult, Prober};
 use super::resolver::{self, DnsUpdate, Resolver, Wanted};
 use super::signal::Signal;
 use super::{Clock, Facts};
-use crate::config::raw::Document;
-use crate::files::Log;
+use crate::config::Document;
 use crate::target::{Live, Report};
 
 /// How long news is collected, and how soon a full mailbox is offered again what it did not take.
@@ -25,18 +24,25 @@ const BIND_AGAIN: Duration = Duration::from_secs(1);
 /// Events of one kind taken in a turn, so that no kind starves the others.
 const EVENTS_AT_ONCE: usize = 1024;
 
-/// The configuration in force, as the API shows it.
-pub(super) struct InForce {
-    pub(super) document: Arc<Document>,
-    pub(super) logs: Vec<Log>,
+/// The configuration in force, and its endpoints as they stand.
+#[derive(Clone)]
+pub(super) struct Standing {
+    pub(super) adopted: Arc<Adopted>,
+    pub(super) live: Arc<Live>,
 }
 
 /// What the supervisor lets the API see.
 #[derive(Clone)]
 pub(super) struct Seen {
-    pub(super) live: watch::Receiver<Arc<Live>>,
-    pub(super) in_force: watch::Receiver<Arc<InForce>>,
+    pub(super) standing: watch::Receiver<Standing>,
     pub(super) ejections: Arc<Ejections>,
+}
+
+impl Seen {
+    /// What stands now.
+    pub(super) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
 }
 
 /// Ejections so far, and those refused.
@@ -47,11 +53,10 @@ pub(super) struct Ejections {
 }
 
 /// What the supervisor is made of.
-pub(super) struct Parts<S> {
+pub(super) struct Parts {
     pub(super) facts: Arc<Facts>,
     pub(super) clock: Clock,
-    pub(super) process: Arc<dyn Process<S>>,
-    pub(super) outboxes: Vec<Outbox<S>>,
+    pub(super) process: Arc<dyn Process>,
     pub(super) resolver: Arc<Resolver>,
     pub(super) prober: Prober,
 }
@@ -65,20 +70,32 @@ pub(super) struct Events {
 
 /// The way of facts about endpoints from the workers to control. A full queue loses them; the caller counts.
 #[derive(Clone)]
-pub struct Reports(pub(super) mpsc::Sender<Report>);
+pub struct Reports(mpsc::Sender<Report>);
+
+/// Its other end, for [`super::Control::start`].
+pub struct Reported(pub(super) mpsc::Receiver<Report>);
+
+/// Facts about endpoints that may wait.
+const REPORTS_MAX: usize = 4096;
 
 impl Reports {
+    /// Makes the way.
+    pub fn channel() -> (Self, Reported) {
+        let (sender, receiver) = mpsc::channel(REPORTS_MAX);
+        (Self(sender), Reported(receiver))
+    }
+
     /// Queues a report. On `false` it is lost: count it under [`crate::base::metric::Queue::Outlier`].
     pub fn send(&self, report: Report) -> bool {
         self.0.try_send(report).is_ok()
     }
 }
 
-pub(super) struct Supervisor<S> {
-    parts: Parts<S>,
+pub(super) struct Supervisor {
+    parts: Parts,
+    outboxes: Vec<Outbox>,
     owner: Owner,
-    live: watch::Sender<Arc<Live>>,
-    in_force: watch::Sender<Arc<InForce>>,
+    standing: watch::Sender<Standing>,
     ejections: Arc<Ejections>,
     drain: Drain,
     /// Every worker has taken all its orders.
@@ -121,17 +138,20 @@ enum Drain {
     Begun,
 }
 
-impl<S: Send + Sync + 'static> Supervisor<S> {
-    pub(super) fn new(parts: Parts<S>, first: Loaded<S>) -> (Self, Seen) {
-        let owner = Owner::new(parts.facts.workers().len(), (parts.clock)());
-        let (live, live_seen) = watch::channel(Arc::clone(owner.live()));
-        let in_force = InForce { document: Arc::clone(&first.document), logs: first.logs.clone() };
-        let (in_force, in_force_seen) = watch::channel(Arc::new(in_force));
+impl Supervisor {
+    /// Puts the first configuration in force.
+    pub(super) fn new(parts: Parts, first: Document) -> Result<(Self, Seen), Refusal> {
+        let workers = parts.facts.workers().len();
+        let mut owner = Owner::new(workers, (parts.clock)());
+        let adopted = adopt(&*parts.process, &mut owner, parts.clock, first, true)?;
+        let standing = Standing { adopted: Arc::new(adopted), live: Arc::clone(owner.live()) };
+        let (standing, standing_seen) = watch::channel(standing);
         let ejections = Arc::<Ejections>::default();
-        let seen = Seen { live: live_seen, in_force: in_force_seen, ejections: Arc::clone(&ejections) };
-        let mut supervisor = Self { parts, owner, live, in_force, ejections, drain: Drain::No, delivered: true };
-        supervisor.adopt(first, true);
-        (supervisor, seen)
+        let seen = Seen { standing: standing_seen, ejections: Arc::clone(&ejections) };
+        let outboxes = (0..workers).map(|_| Outbox::default()).collect();
+        let mut supervisor = Self { parts, outboxes, owner, standing, ejections, drain: Drain::No, delivered: true };
+        supervisor.follow_adopted();
+        Ok((supervisor, seen))
     }
 
     pub(super) fn flips(&self) -> super::live::FlipTable {
@@ -144,7 +164,7 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
         loop {
             let mut news = News::default();
             tokio::select! {
-                Some(signal) = signals.recv() => self.obey(signal).await,
+                Some(signal) = signals.recv() => self.obey(signal),
                 () = news.begin(&mut events) => {
                     tokio::time::sleep(TURN).await;
                     news.take_rest(&mut events);
@@ -190,39 +210,37 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
 
     /// Sends what the workers take. One that stalls holds up no other.
     fn flush(&mut self) {
-        self.delivered = self.parts.outboxes.iter_mut().fold(true, |all, outbox| outbox.flush() && all);
+        let Parts { process, facts, clock, .. } = &self.parts;
+        let now = clock();
+        let each = self.outboxes.iter_mut().enumerate();
+        self.delivered = each.fold(true, |all, (worker, outbox)| outbox.flush(&**process, facts, worker, now) && all);
     }
 
     fn publish(&mut self, live: &Arc<Live>, moved: bool) {
-        self.live.send_replace(Arc::clone(live));
+        self.standing.send_modify(|standing| standing.live = Arc::clone(live));
         if moved {
             self.parts.prober.follow(live);
         }
-        self.parts.outboxes.iter_mut().for_each(|outbox| outbox.put(Order::Live(Arc::clone(live))));
+        self.outboxes.iter_mut().for_each(|outbox| outbox.follow(live));
     }
 
-    /// Puts a configuration in force.
-    fn adopt(&mut self, loaded: Loaded<S>, first: bool) {
-        let now = (self.parts.clock)();
-        let live = self.owner.adopt(&loaded.groups, first, now);
-        self.live.send_replace(Arc::clone(&live));
-        self.parts.resolver.want(resolver::Settings::from(&loaded.document.resolver), wanted(&loaded.document, &live));
+    /// Has names resolved and endpoints probed as the configuration in force says.
+    fn follow_adopted(&mut self) {
+        let Standing { adopted, live } = self.standing.borrow().clone();
+        self.outboxes.iter_mut().for_each(Outbox::forget);
+        let document = &adopted.snapshot.document;
+        self.parts.resolver.want(resolver::Settings::from(&document.resolver), wanted(document, &live));
         self.parts.prober.follow(&live);
-        for outbox in &mut self.parts.outboxes {
-            outbox.put(Order::Snapshot(Arc::clone(&loaded.snapshot), Arc::clone(&live)));
-        }
-        self.flush();
-        self.parts.facts.publish(loaded.generation, now);
         self.parts.facts.set_reload_refused(None);
-        self.in_force.send_replace(Arc::new(InForce { document: loaded.document, logs: loaded.logs }));
-        tracing::info!(generation = loaded.generation, "configuration in force");
+        tracing::info!(generation = adopted.snapshot.generation, "configuration in force");
     }
 
-    async fn obey(&mut self, signal: Signal) {
+    fn obey(&mut self, signal: Signal) {
         tracing::info!(signal = signal.name(), "signal received");
         match signal {
+            Signal::Reload if self.drain != Drain::No => {}
             Signal::Reload => {
-                self.reload().await;
+                self.reload();
                 self.reopen_logs();
             }
             Signal::ReopenLogs => self.reopen_logs(),
@@ -230,29 +248,33 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
         }
     }
 
-    /// A document that does not build changes nothing.
-    async fn reload(&mut self) {
-        let process = Arc::clone(&self.parts.process);
-        match tokio::task::spawn_blocking(move || process.load()).await {
-            Ok(Ok(loaded)) => self.adopt(loaded, false),
-            Ok(Err(problems)) => {
-                problems.iter().for_each(|problem| tracing::error!(%problem, "the configuration does not build"));
-                let first = problems.iter().find(|problem| !problem.warning).map(ToString::to_string);
-                self.parts.facts.set_reload_refused(Some(first.unwrap_or_else(|| "it does not build".to_owned())));
+    /// A document that does not build changes nothing. While it is built, this task's thread does nothing else; the
+    /// API and the probes go on.
+    fn reload(&mut self) {
+        let Parts { process, clock, .. } = &self.parts;
+        let (process, clock, owner) = (Arc::clone(process), *clock, &mut self.owner);
+        let adopted = tokio::task::block_in_place(|| match process.read() {
+            Ok(document) => adopt(&*process, owner, clock, document, false),
+            Err(problems) => Err(problems.into()),
+        });
+        match adopted {
+            Ok(adopted) => {
+                let live = Arc::clone(self.owner.live());
+                self.standing.send_replace(Standing { adopted: Arc::new(adopted), live });
+                self.follow_adopted();
             }
-            Err(panic) => {
-                tracing::error!(%panic, "the reload failed");
-                self.parts.facts.set_reload_refused(Some("the reload failed; see the log".to_owned()));
+            Err(refusal) => {
+                let why = refusal.to_string();
+                why.lines().for_each(|problem| tracing::error!(problem, "the reload changed nothing"));
+                self.parts.facts.set_reload_refused(why.lines().next().map(str::to_owned));
             }
         }
     }
 
+    /// Files may be slow to open: off this task.
     fn reopen_logs(&self) {
-        for log in &self.in_force.borrow().logs {
-            if !log.reopen() {
-                tracing::warn!(log = %log.settings().name, "access log not reopened: its writer is too far behind");
-            }
-        }
+        let process = Arc::clone(&self.parts.process);
+        drop(tokio::task::spawn_blocking(move || process.reopen_logs()));
     }
 
     /// The first signal drains, a second ends it now.
@@ -261,7 +283,7 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
             return self.order_drain((self.parts.clock)());
         }
         self.parts.facts.drain();
-        let delay = self.in_force.borrow().document.drain.delay;
+        let delay = self.standing.borrow().adopted.snapshot.document.drain.delay;
         self.drain = Drain::Announced(tokio::time::Instant::now() + delay);
         self.go_on_draining();
     }
@@ -271,14 +293,14 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
         if let Drain::Announced(until) = self.drain
             && tokio::time::Instant::now() >= until
         {
-            let timeout = self.in_force.borrow().document.drain.timeout;
+            let timeout = self.standing.borrow().adopted.snapshot.document.drain.timeout;
             self.order_drain((self.parts.clock)() + timeout);
         }
     }
 
     fn order_drain(&mut self, deadline: crate::base::Instant) {
         self.drain = Drain::Begun;
-        self.parts.outboxes.iter_mut().for_each(|outbox| outbox.put(Order::Drain { deadline }));
+        self.outboxes.iter_mut().for_each(|outbox| outbox.drain(deadline));
         self.flush();
     }
 
@@ -289,6 +311,17 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
             drop(tokio::task::spawn_blocking(move || process.bind()));
         }
     }
+}
+
+/// Puts a configuration in force, with the table of endpoints that `owner` makes for it.
+fn adopt(
+    process: &dyn Process,
+    owner: &mut Owner,
+    clock: Clock,
+    document: Document,
+    first: bool,
+) -> Result<Adopted, Refusal> {
+    process.adopt(document, &mut |snapshot| owner.adopt(&snapshot.groups, first, clock()))
 }
 
 /// The names of a configuration's targets, and who uses them.

@@ -129,7 +129,7 @@ fn rest(text: &mut Text, state: &State) {
     text.rows(metric::DNS_QUERIES, results.map(|(result, cell)| ([result], load(cell))));
     let probes = [("passed", &state.probe_counts.passed), ("failed", &state.probe_counts.failed)];
     text.rows(metric::PROBES, probes.map(|(result, cell)| ([result], load(cell))));
-    text.rows(metric::ENDPOINTS, endpoints(&state.seen.live.borrow(), (state.clock)()));
+    text.rows(metric::ENDPOINTS, endpoints(&state.seen.standing().live, (state.clock)()));
     text.one(metric::EJECTIONS, load(&state.seen.ejections.made));
     let answered = Class::ALL.iter().map(|&class| ([class.token()], load(&state.answered.0[class as usize])));
     text.rows(metric::MANAGEMENT_REQUESTS, answered);
@@ -138,7 +138,7 @@ fn rest(text: &mut Text, state: &State) {
 
 fn access_logs(text: &mut Text, state: &State) {
     text.head(metric::ACCESS_LOG_DROPPED);
-    for log in &state.seen.in_force.borrow().logs {
+    for log in &state.seen.standing().adopted.logs {
         let (name, drops) = (log.settings().name.as_str(), log.drops());
         for (why, cell) in [("full", &drops.full), ("io", &drops.io), ("oversize", &drops.oversize)] {
             text.row(metric::ACCESS_LOG_DROPPED, [name, why], cell.load(Ordering::Relaxed));

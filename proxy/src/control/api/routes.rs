@@ -13,8 +13,9 @@ use super::State;
 use super::answer::{Query, Refusal};
 use crate::base::Instant;
 use crate::config::raw::Route;
+use crate::control::supervisor::Standing;
 use crate::target::explain::rows;
-use crate::target::live::{Live, RouteLive};
+use crate::target::live::RouteLive;
 
 /// Routes of one answer, unless asked for otherwise.
 const LIMIT: usize = 1_000;
@@ -25,10 +26,9 @@ pub(super) async fn list(Shared(state): Shared<Arc<State>>, uri: Uri) -> Result<
     let query = Query::of(&uri, &["limit", "offset"])?;
     let limit = number(&query, "limit")?.unwrap_or(LIMIT).min(LIMIT_MAX);
     let offset = number(&query, "offset")?.unwrap_or(0);
-    let in_force = Arc::clone(&state.seen.in_force.borrow());
-    let mut routes: Vec<&Route> = in_force.document.routes.iter().collect();
-    routes.sort_by_key(|route| (route.priority, route.id));
     let view = View::of(&state);
+    let mut routes: Vec<&Route> = view.standing.adopted.snapshot.document.routes.iter().collect();
+    routes.sort_by_key(|route| (route.priority, route.id));
     let shown: Vec<Value> = routes.iter().skip(offset).take(limit).map(|route| view.brief(route)).collect();
     Ok(Json(json!({ "routes": shown, "total": routes.len(), "offset": offset, "limit": limit })))
 }
@@ -39,10 +39,10 @@ pub(super) async fn show(
     uri: Uri,
 ) -> Result<Json<Value>, Refusal> {
     Query::of(&uri, &[])?;
-    let in_force = Arc::clone(&state.seen.in_force.borrow());
-    let route = in_force.document.routes.iter().find(|route| route.name == name);
+    let view = View::of(&state);
+    let route = view.standing.adopted.snapshot.document.routes.iter().find(|route| route.name == name);
     let route = route.ok_or_else(|| Refusal::not_found(format!("no route \"{name}\"")))?;
-    Ok(Json(View::of(&state).whole(route)))
+    Ok(Json(view.whole(route)))
 }
 
 fn number(query: &Query, key: &str) -> Result<Option<usize>, Refusal> {
@@ -53,7 +53,7 @@ fn number(query: &Query, key: &str) -> Result<Option<usize>, Refusal> {
 /// What is true of endpoints just now.
 struct View<'a> {
     state: &'a State,
-    live: Arc<Live>,
+    standing: Standing,
     slots: std::collections::HashMap<u32, usize>,
     now: Instant,
     wall: jiff::Timestamp,
@@ -61,9 +61,10 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn of(state: &'a State) -> Self {
-        let live = Arc::clone(&state.seen.live.borrow());
-        let slots = live.routes().iter().enumerate().map(|(slot, route)| (route.groups().route, slot)).collect();
-        Self { state, live, slots, now: (state.clock)(), wall: jiff::Timestamp::now() }
+        let standing = state.seen.standing();
+        let slots =
+            standing.live.routes().iter().enumerate().map(|(slot, route)| (route.groups().route, slot)).collect();
+        Self { state, standing, slots, now: (state.clock)(), wall: jiff::Timestamp::now() }
     }
 
     /// What a list shows of a route.
@@ -84,7 +85,7 @@ impl<'a> View<'a> {
     }
 
     fn targets(&self, route: &Route, show: fn(&crate::config::raw::Target) -> shown::Object) -> Vec<Value> {
-        let live = self.slots.get(&route.id).and_then(|&slot| self.live.route(slot));
+        let live = self.slots.get(&route.id).and_then(|&slot| self.standing.live.route(slot));
         let shown = route.targets.iter().map(|target| {
             let mut object = show(target);
             let status = live.map_or(Value::Null, |live| self.status(live, &target.name));
