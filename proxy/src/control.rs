@@ -11,6 +11,8 @@ mod ready;
 pub mod resolver;
 mod signal;
 mod supervisor;
+#[cfg(test)]
+mod testing;
 
 use std::io;
 use std::net::SocketAddr;
