@@ -7,6 +7,7 @@ mod answer;
 mod beside;
 mod body;
 pub mod decide;
+pub mod explain;
 mod forward;
 mod head;
 mod record;

@@ -18,7 +18,7 @@ pub struct Snapshot {
     /// Grows by one with each accepted document; the first is 1.
     pub generation: u64,
     /// The document behind it.
-    pub document: Document,
+    pub document: Arc<Document>,
     /// Routes by listener.
     pub table: route::Table,
     /// Listeners, in the document's order.
@@ -127,7 +127,7 @@ impl Snapshot {
         if problems.is_fatal() {
             return None;
         }
-        Some(Self { generation, document, table, listeners, routes, groups: slots, access_logs })
+        Some(Self { generation, document: Arc::new(document), table, listeners, routes, groups: slots, access_logs })
     }
 }
 

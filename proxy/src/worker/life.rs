@@ -75,7 +75,6 @@ impl Worker {
             Message::Live(live) => self.follow(live),
             Message::Listen(socket) => self.listen(socket),
             Message::Wake(wake) => self.balancers.borrow().wake(wake),
-            Message::FlushLogs => self.current().logs.iter().for_each(|log| log.borrow_mut().flush()),
             Message::Drain { .. } => {}
         }
     }

@@ -25,8 +25,6 @@ pub enum Message {
     },
     /// A slot that a request of this worker waits for came free on another one.
     Wake(Wake),
-    /// Hand the access log's lines over now: the files are about to be reopened.
-    FlushLogs,
 }
 
 /// A generation and what comes with it.

@@ -1,19 +1,21 @@
 //! What the process holds around its workers: sockets, logs, caps, counters; and how a new configuration reaches them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
-use crate::base::Instant;
-use crate::base::metric::{Counters, RouteTable};
+use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, cores};
+use crate::base::metric::{Counters, RouteCells, RouteTable};
+use crate::cli::Source;
+use crate::config::snapshot::LogPlan;
 use crate::config::value::{Bind as RawBind, Ceiling};
-use crate::config::{Document, Environment, Problems, Snapshot, raw};
-use crate::control::Facts;
+use crate::config::{At, Document, Environment, Problem, Problems, Snapshot, raw};
 use crate::control::facts::ListenerFact;
+use crate::control::{self, Facts, Loaded, Order, Question, Reports, Unanswered, WorkerPort};
 use crate::files::{Log, Writer};
-use crate::listen::{Bind, BindError, Opened, Quota, open};
+use crate::listen::{Bind, Opened, Quota, open};
+use crate::request::explain::explain;
 use crate::ring::Sender;
-use crate::target::{Live, Report};
+use crate::target::Live;
 
 /// Series that `/metrics` may show.
 const SERIES_MAX: usize = 20_000;
@@ -30,10 +32,13 @@ pub struct Process {
     /// Counters, by worker.
     pub counters: Arc<[Arc<Counters>]>,
     /// Counters, by route.
-    pub routes: RouteTable,
-    writer: Writer,
+    pub routes: Arc<RouteTable>,
+    reports: Arc<OnceLock<Reports>>,
+    source: Source,
+    writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
     mailboxes: Vec<Sender<Message>>,
+    hands: Vec<Arc<Hand>>,
     state: Mutex<State>,
 }
 
@@ -50,42 +55,71 @@ struct State {
     listeners: HashMap<Arc<str>, (Option<Quota>, Option<Quota>)>,
 }
 
-/// Why a configuration was refused. Nothing has changed.
-#[derive(Debug)]
-pub enum Refused {
-    /// The document is wrong.
-    Problems(Problems),
-    /// A new address cannot be bound.
-    Bind(BindError),
-    /// An access log cannot be opened.
-    Log(String),
+/// A configuration on its way to the workers: what they share, and what each is given alone.
+pub struct Dealt {
+    snapshot: Arc<Snapshot>,
+    logs: Vec<Log>,
+    quotas: Quotas,
+    cells: Vec<RouteCells>,
 }
 
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Problems(problems) => f.write_str(problems.to_string().trim_end()),
-            Self::Bind(error) => error.fmt(f),
-            Self::Log(error) => f.write_str(error),
-        }
+/// One worker's mailbox, as control fills it.
+pub struct Port {
+    number: usize,
+    mailbox: Sender<Message>,
+    sockets: Arc<Hand>,
+}
+
+/// Sockets that one worker has not been given yet: they wait here, whatever becomes of the message that brings them.
+#[derive(Default)]
+struct Hand(Mutex<Vec<NewSocket>>);
+
+impl Hand {
+    fn put(&self, socket: NewSocket) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    }
+
+    fn take(&self) -> Vec<NewSocket> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl WorkerPort<Dealt> for Port {
+    fn send(&self, order: Order<Dealt>) -> Result<(), Order<Dealt>> {
+        let message = match &order {
+            Order::Snapshot(dealt, live) => Message::Adopt(Box::new(Adoption {
+                snapshot: dealt.snapshot.clone(),
+                live: live.clone(),
+                cells: dealt.cells[self.number].clone(),
+                logs: dealt.logs.clone(),
+                quotas: dealt.quotas.clone(),
+                sockets: self.sockets.take(),
+            })),
+            Order::Live(live) => Message::Live(live.clone()),
+            Order::Drain { deadline } => Message::Drain { deadline: *deadline },
+        };
+        self.mailbox.try_send(message).map_err(|back| {
+            if let Message::Adopt(adoption) = back {
+                adoption.sockets.into_iter().for_each(|socket| self.sockets.put(socket));
+            }
+            order
+        })
     }
 }
 
 impl Process {
-    /// Starts `workers` workers (0: one for each core); they serve nothing before [`Process::adopt`].
+    /// Starts `workers` workers (0: one for each core); they serve nothing before the first configuration.
     ///
     /// # Errors
     /// The workers, or the log writer, could not start.
-    pub fn start(
-        workers: u32,
-        node_id: &str,
-        reports: impl Fn(Report) -> bool + Send + Sync + 'static,
-    ) -> Result<(Self, Fleet), FleetError> {
+    pub fn start(source: Source, workers: u32, node_id: &str) -> Result<(Self, Fleet), FleetError> {
         let workers = if workers == 0 { cores().len().max(1) } else { workers as usize };
+        let reports = Arc::new(OnceLock::<Reports>::new());
+        let sent = reports.clone();
         let shared = Shared {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
-            reports: Arc::new(reports),
+            reports: Arc::new(move |report| sent.get().is_some_and(|reports| reports.send(report))),
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
@@ -94,10 +128,13 @@ impl Process {
         let process = Self {
             facts: shared.facts,
             counters: shared.counters,
-            routes: RouteTable::new(workers, SERIES_MAX),
-            writer: Writer::start().map_err(FleetError::Failed)?,
+            routes: Arc::new(RouteTable::new(workers, SERIES_MAX)),
+            reports,
+            source,
+            writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
             sticky_key,
             mailboxes: fleet.mailboxes().to_vec(),
+            hands: (0..workers).map(|_| Arc::default()).collect(),
             state: Mutex::new(State {
                 generation: 0,
                 snapshot: None,
@@ -112,150 +149,99 @@ impl Process {
         Ok((process, fleet))
     }
 
-    /// How many workers there are.
-    pub fn workers(&self) -> usize {
-        self.mailboxes.len()
+    /// The workers' mailboxes.
+    pub fn ports(&self) -> Vec<Box<dyn WorkerPort<Dealt>>> {
+        let port = |(number, mailbox): (usize, &Sender<Message>)| {
+            let port = Port { number, mailbox: mailbox.clone(), sockets: self.hands[number].clone() };
+            Box::new(port) as Box<dyn WorkerPort<Dealt>>
+        };
+        self.mailboxes.iter().enumerate().map(port).collect()
     }
 
-    /// The newest configuration.
-    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        self.lock().snapshot.clone()
+    /// Where workers' facts about endpoints go from now on.
+    pub fn report_to(&self, reports: Reports) {
+        let _ = self.reports.set(reports);
     }
 
-    /// Builds a document and gives it to all workers. `live` makes the endpoints' table for its groups. At the first
-    /// time an address that cannot be bound does not stop the others; later it refuses the whole.
+    /// Builds a document whole. At the first time an address that cannot be bound does not stop the others; later it
+    /// refuses the whole.
     ///
     /// # Errors
     /// What is wrong; then everything stays as it was.
-    pub fn adopt(
-        &self,
-        document: Document,
-        live: impl FnOnce(&Arc<Snapshot>) -> Arc<Live>,
-    ) -> Result<(Arc<Snapshot>, Problems), Refused> {
+    pub fn build(&self, document: Document) -> Result<Loaded<Dealt>, Problems> {
         let mut state = self.lock();
         let mut problems = Problems::new();
         let generation = state.generation + 1;
         let environment = Environment { sticky_key: &self.sticky_key };
         let Some(snapshot) = Snapshot::build(document, generation, environment, &mut problems) else {
-            return Err(Refused::Problems(problems));
+            return Err(problems);
         };
+        for problem in problems.warnings() {
+            tracing::warn!("{problem}");
+        }
         let snapshot = Arc::new(snapshot);
         let logs = self.open_logs(&state, &snapshot)?;
         let first = state.snapshot.is_none();
         let (opened, unbound) = self.open_listeners(&state, &snapshot.document, first)?;
         // From here on nothing can fail.
         let wanted = addresses(&snapshot.document);
-        state.bound.retain(|address, _| wanted.iter().any(|(name, text, _)| (name, text) == (&address.0, &address.1)));
+        let stays = |address: &Address| wanted.iter().any(|one| one.name == address.0 && one.text == address.1);
+        state.bound.retain(|address, _| stays(address));
         state.unbound = unbound;
-        let quotas = quotas(&mut state, &snapshot.document, self.workers());
-        let live = live(&snapshot);
-        let names = snapshot.document.routes.iter().map(|route| route.name.as_str());
-        let cells = self.routes.generation(names);
-        let mut sockets = self.deal(&mut state, opened);
-        for ((number, mailbox), cells) in self.mailboxes.iter().enumerate().zip(cells) {
-            let adoption = Adoption {
-                snapshot: snapshot.clone(),
-                live: live.clone(),
-                cells,
-                logs: logs.clone(),
-                quotas: quotas.clone(),
-                sockets: std::mem::take(&mut sockets[number]),
-            };
-            deliver(mailbox, Message::Adopt(Box::new(adoption)));
-        }
-        (state.generation, state.snapshot, state.logs) = (generation, Some(snapshot.clone()), logs);
-        self.facts.publish(generation, clock());
+        let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
+        let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
+        self.deal(&mut state, opened);
+        (state.generation, state.snapshot, state.logs) = (generation, Some(snapshot.clone()), logs.clone());
         self.tell_listeners(&state);
-        Ok((snapshot, problems))
-    }
-
-    /// Tries again to bind what could not be bound.
-    pub fn retry_unbound(&self) {
-        let mut state = self.lock();
-        if state.unbound.is_empty() {
-            return;
-        }
-        let Some(snapshot) = state.snapshot.clone() else { return };
-        let open = self.open_listeners(&state, &snapshot.document, true);
-        let Ok((opened, unbound)) = open else { return };
-        state.unbound = unbound;
-        for (number, sockets) in self.deal(&mut state, opened).into_iter().enumerate() {
-            sockets.into_iter().for_each(|socket| deliver(&self.mailboxes[number], Message::Listen(socket)));
-        }
-        self.tell_listeners(&state);
-    }
-
-    /// Gives all workers a new table of endpoints.
-    pub fn follow(&self, live: &Arc<Live>) {
-        for mailbox in &self.mailboxes {
-            deliver(mailbox, Message::Live(live.clone()));
-        }
-    }
-
-    /// Stops accepting; what is unfinished at `deadline` is cut.
-    pub fn drain(&self, deadline: Instant) {
-        self.facts.drain();
-        for mailbox in &self.mailboxes {
-            deliver(mailbox, Message::Drain { deadline });
-        }
-    }
-
-    /// Goes on in the files that now have the logs' names.
-    pub fn reopen_logs(&self) {
-        for mailbox in &self.mailboxes {
-            deliver(mailbox, Message::FlushLogs);
-        }
-        for log in &self.lock().logs {
-            if !log.reopen() {
-                tracing::warn!(log = log.settings().name, "the log's writer is too far behind to reopen its file");
-            }
-        }
-    }
-
-    /// Open access logs.
-    pub fn logs(&self) -> Vec<Log> {
-        self.lock().logs.clone()
+        let groups = snapshot.groups.clone();
+        let document = snapshot.document.clone();
+        let dealt = Dealt { snapshot, logs: logs.clone(), quotas, cells };
+        Ok(Loaded { generation, snapshot: Arc::new(dealt), document, groups, logs })
     }
 
     /// Ends the log writer, once all lines are written.
-    pub fn finish(self, within: std::time::Duration) {
-        let Self { writer, state, .. } = self;
-        drop(state);
-        writer.finish(within);
+    pub fn finish(&self, within: std::time::Duration) {
+        self.lock().logs.clear();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            writer.finish(within);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open_logs(&self, state: &State, snapshot: &Snapshot) -> Result<Vec<Log>, Refused> {
-        let kept = |plan: &crate::config::snapshot::LogPlan| {
-            state.logs.iter().find(|log| *log.settings() == plan.settings).cloned()
-        };
-        let refused = |plan: &crate::config::snapshot::LogPlan, error: std::io::Error| {
-            Refused::Log(format!("access_log {}: cannot be opened: {error}", plan.settings.name))
-        };
-        let open = |plan: &crate::config::snapshot::LogPlan| match kept(plan) {
-            Some(log) => Ok(log),
-            None => self.writer.open(plan.settings.clone()).map_err(|error| refused(plan, error)),
+    fn open_logs(&self, state: &State, snapshot: &Snapshot) -> Result<Vec<Log>, Problem> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = |plan: &LogPlan| {
+            let kept = state.logs.iter().find(|log| *log.settings() == plan.settings);
+            let opened = match (kept, &*writer) {
+                (Some(log), _) => return Ok(log.clone()),
+                (None, Some(writer)) => writer.open(plan.settings.clone()),
+                (None, None) => Err(std::io::Error::other("the process ends")),
+            };
+            let raw = snapshot.document.access_logs.iter().find(|raw| raw.name == plan.settings.name);
+            let at = raw.map(|raw| raw.at.clone()).unwrap_or_default();
+            opened.map_err(|error| at.problem("path", format!("cannot be opened: {error}")))
         };
         snapshot.access_logs.iter().map(open).collect()
     }
 
-    #[expect(clippy::type_complexity, reason = "what was opened, and what could not be")]
+    /// Opens what is not bound yet. What fails is listed, or with `go_on` off refuses all.
     fn open_listeners(
         &self,
         state: &State,
         document: &Document,
         go_on: bool,
-    ) -> Result<(Vec<(Address, Opened)>, HashMap<Address, String>), Refused> {
+    ) -> Result<(Vec<(Address, Opened)>, HashMap<Address, String>), Problem> {
         let (mut opened, mut failed) = (Vec::new(), HashMap::new());
-        for (name, text, bind) in addresses(document) {
-            let address = (name, text);
+        for wanted in addresses(document) {
+            let address = (wanted.name, wanted.text);
             if state.bound.contains_key(&address) {
                 continue;
             }
-            match open(&bind, self.workers()) {
+            match open(&wanted.bind, self.mailboxes.len()) {
                 Ok(one) => opened.push((address, one)),
                 Err(error) if go_on => {
                     if !state.unbound.contains_key(&address) {
@@ -263,15 +249,14 @@ impl Process {
                     }
                     failed.insert(address, error.to_string());
                 }
-                Err(error) => return Err(Refused::Bind(error)),
+                Err(error) => return Err(wanted.at.problem("bind", error.to_string())),
             }
         }
         Ok((opened, failed))
     }
 
     /// Deals opened sockets out to the workers.
-    fn deal(&self, state: &mut State, opened: Vec<(Address, Opened)>) -> Vec<Vec<NewSocket>> {
-        let mut hands: Vec<Vec<NewSocket>> = (0..self.workers()).map(|_| Vec::new()).collect();
+    fn deal(&self, state: &mut State, opened: Vec<(Address, Opened)>) {
         for ((listener, address), opened) in opened {
             let port = match &opened.bind {
                 Bind::Tcp(address) => address.port(),
@@ -279,11 +264,10 @@ impl Process {
             };
             tracing::info!(%listener, address = %opened.bind, "listening");
             state.bound.insert((listener.clone(), address.clone()), port);
-            for (hand, fd) in hands.iter_mut().zip(opened.sockets) {
-                hand.push(NewSocket { listener: listener.clone(), address: address.clone(), port, fd });
+            for (hand, fd) in self.hands.iter().zip(opened.sockets) {
+                hand.put(NewSocket { listener: listener.clone(), address: address.clone(), port, fd });
             }
         }
-        hands
     }
 
     fn tell_listeners(&self, state: &State) {
@@ -298,18 +282,45 @@ impl Process {
     }
 }
 
-/// The worker's mailbox holds far more than control ever has to say at once; a full one belongs to a worker that
-/// stands still, which readiness says.
-fn deliver(mailbox: &Sender<Message>, message: Message) {
-    let mut message = message;
-    while let Err(back) = mailbox.try_send(message) {
-        message = back;
-        std::thread::park_timeout(std::time::Duration::from_millis(1));
+impl control::Process<Dealt> for Process {
+    fn load(&self) -> Result<Loaded<Dealt>, Problems> {
+        self.build(self.source.load()?)
+    }
+
+    fn bind(&self) {
+        let mut state = self.lock();
+        let Some(snapshot) = state.snapshot.clone() else { return };
+        if let Ok((opened, unbound)) = self.open_listeners(&state, &snapshot.document, true) {
+            state.unbound = unbound;
+            self.deal(&mut state, opened);
+            self.tell_listeners(&state);
+        }
+        for (mailbox, hand) in self.mailboxes.iter().zip(&self.hands) {
+            for socket in hand.take() {
+                if let Err(Message::Listen(back)) = mailbox.try_send(Message::Listen(socket)) {
+                    hand.put(back);
+                }
+            }
+        }
+    }
+
+    fn explain(&self, question: &Question, live: &Live) -> Result<serde_json::Value, Unanswered> {
+        let unanswered = Unanswered { field: None, message: "there is no configuration yet".to_owned() };
+        let snapshot = self.lock().snapshot.clone().ok_or(unanswered)?;
+        explain(&snapshot, live, question)
     }
 }
 
+/// One address that a document listens on.
+struct Wanted {
+    name: Arc<str>,
+    text: Arc<str>,
+    bind: Bind,
+    at: At,
+}
+
 /// All addresses that a document listens on.
-fn addresses(document: &Document) -> Vec<(Arc<str>, Arc<str>, Bind)> {
+fn addresses(document: &Document) -> Vec<Wanted> {
     let enabled = document.listeners.iter().filter(|listener| listener.enabled);
     let of = |listener: &raw::Listener| {
         let name: Arc<str> = listener.name.as_str().into();
@@ -322,8 +333,13 @@ fn addresses(document: &Document) -> Vec<(Arc<str>, Arc<str>, Bind)> {
                 group: listener.group.clone(),
             },
         };
-        let all = listener.bind.iter().map(|raw| (name.clone(), raw.to_string().into(), bind(raw)));
-        all.collect::<Vec<_>>()
+        let wanted = |raw: &RawBind| Wanted {
+            name: name.clone(),
+            text: raw.to_string().into(),
+            bind: bind(raw),
+            at: listener.at.clone(),
+        };
+        listener.bind.iter().map(wanted).collect::<Vec<_>>()
     };
     enabled.flat_map(of).collect()
 }
