@@ -29,7 +29,7 @@ const RECEIVE: u64 = 1 << 32;
 const SEND: u64 = 2 << 32;
 
 /// Forwards between `listen` and `upstream` until it is killed, on one thread, pinned to `cpu` if that is given.
-pub fn run(listen: SocketAddr, upstream: SocketAddr, cpu: Option<usize>) -> io::Result<()> {
+pub(crate) fn run(listen: SocketAddr, upstream: SocketAddr, cpu: Option<usize>) -> io::Result<()> {
     if let Some(cpu) = cpu {
         pin(cpu)?;
     }

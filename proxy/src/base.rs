@@ -3,7 +3,10 @@
 pub mod fault;
 pub mod id;
 pub mod instant;
+pub mod metric;
 pub mod reason;
+#[cfg(test)]
+pub(crate) mod reference;
 
 pub use fault::{Fault, Party, Retry};
 pub use instant::Instant;

@@ -1,1 +1,82 @@
 //! The command line: one file per command.
+
+pub mod check;
+pub mod exit;
+pub mod explain;
+pub mod run;
+pub mod status;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Document, Problems};
+
+pub use exit::Exit;
+
+/// weir, an HTTP edge proxy that shows what happened to every request, and why.
+#[derive(Parser, Debug)]
+#[command(name = "weir", version, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One command.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Says whether a document is valid, and everything that is wrong with it.
+    Check(check::Arguments),
+    /// Runs the proxy.
+    Run(run::Arguments),
+}
+
+/// Which document a command is about.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Source {
+    /// The document; without one, the built-in default: a welcome page on 127.0.0.1:8080.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl Source {
+    /// The name that messages give it.
+    pub fn name(&self) -> String {
+        self.config.as_ref().map_or("default.toml".to_owned(), |path| path.display().to_string())
+    }
+
+    /// The document, if it is valid by itself; stages judge it further.
+    pub fn load(&self) -> Result<Document, Problems> {
+        match &self.config {
+            Some(path) => config::load(path),
+            None => config::default_document(),
+        }
+    }
+
+    /// As much of the document as can be read, and all that is wrong with it.
+    pub fn read(&self) -> (Option<Document>, Problems) {
+        match &self.config {
+            Some(path) => config::load_as_far_as_possible(path),
+            None => config::read(config::DEFAULT, &self.name()),
+        }
+    }
+}
+
+/// Does what the process's arguments say. `judge` is what the stages say of a document.
+pub fn main(judge: fn(&Document) -> Problems) -> Exit {
+    match Arguments::try_parse() {
+        Ok(arguments) => match arguments.command {
+            Command::Check(arguments) => check::check(&arguments, judge),
+            Command::Run(arguments) => run::run(&arguments),
+        },
+        Err(error) => usage(&error),
+    }
+}
+
+/// Help and version are answers; anything else is wrong usage.
+fn usage(error: &clap::Error) -> Exit {
+    // Nobody is left to tell if the terminal is gone.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Yes }
+}

@@ -1,1 +1,204 @@
-//! The control plane: management API, probes, DNS; ordinary tokio threads.
+//! The control plane: management API, readiness, probes, DNS, signals; ordinary tokio threads that never touch a worker
+//! but through its port and the cells it stores into.
+
+mod api;
+pub mod facts;
+mod live;
+pub mod log;
+pub mod port;
+mod probe;
+mod ready;
+pub mod resolver;
+mod signal;
+mod supervisor;
+#[cfg(test)]
+mod testing;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+pub use facts::Facts;
+pub use port::{Adopted, FirstTable, Process, Question, Refusal, Unanswered, Values};
+pub use signal::Signal;
+pub use supervisor::{Reported, Reports};
+
+use crate::base::Instant;
+use crate::base::metric::{Counters, RouteTable};
+use crate::config::Document;
+
+/// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
+pub type Clock = fn() -> Instant;
+
+/// Control's own threads.
+const THREADS: usize = 2;
+/// Resolutions and probe results that may wait; their senders wait too.
+const EVENTS_MAX: usize = 1024;
+/// How long answers under way may take once the process ends.
+const STOP_MAX: Duration = Duration::from_secs(1);
+
+/// What stays the same for the life of the process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Addresses of the management API; loopback.
+    pub management: Vec<SocketAddr>,
+    /// Hosts it answers to, beside addresses and localhost.
+    pub hosts: Vec<String>,
+    /// Address of /health, /ready and /metrics alone.
+    pub metrics: Option<SocketAddr>,
+    /// This node's name.
+    pub node_id: String,
+}
+
+/// What control works with.
+pub struct Wiring {
+    /// Where workers say that they live, and listeners that they are bound.
+    pub facts: Arc<Facts>,
+    /// Reads the workers' clock.
+    pub clock: Clock,
+    /// Each worker's counters.
+    pub counters: Arc<[Arc<Counters>]>,
+    /// The counters of routes.
+    pub routes: Arc<RouteTable>,
+    /// What workers report of endpoints.
+    pub reports: Reported,
+    /// The rest of the process.
+    pub process: Arc<dyn Process>,
+}
+
+/// The running control plane.
+pub struct Control {
+    runtime: tokio::runtime::Runtime,
+    signals: mpsc::Sender<Signal>,
+    management: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
+}
+
+/// Why control cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address of the management API is not loopback: without users, everybody who reaches it may do everything.
+    NotLoopback(SocketAddr),
+    /// An address cannot be bound.
+    Bind(SocketAddr, io::Error),
+    /// The first configuration was refused.
+    Refused(Refusal),
+    /// Threads or signal handlers cannot be had.
+    System(io::Error),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotLoopback(address) => {
+                write!(f, "management: {address} is not a loopback address, and the API knows no users")
+            }
+            Self::Bind(address, error) => write!(f, "management: cannot listen on {address}: {error}"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::System(error) => write!(f, "control threads: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Control {
+    /// Binds the management API, puts the first configuration in force and begins to listen to signals.
+    pub fn start(settings: &Settings, wiring: Wiring, first: Document) -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("weir-control")
+            .enable_all()
+            .build()
+            .map_err(StartError::System)?;
+        let guard = runtime.enter();
+        let listeners = api::Listeners::bind(settings)?;
+        let (management, metrics) = listeners.addresses();
+        let (signals, signal_events) = mpsc::channel(16);
+        signal::listen(&signals).map_err(StartError::System)?;
+        run(settings, wiring, first, listeners, signal_events).map_err(StartError::Refused)?;
+        drop(guard);
+        Ok(Self { runtime, signals, management, metrics })
+    }
+
+    /// Does what the signal would.
+    pub fn signal(&self, signal: Signal) {
+        let _ = self.signals.try_send(signal);
+    }
+
+    /// Where the management API listens.
+    pub fn management(&self) -> &[SocketAddr] {
+        &self.management
+    }
+
+    /// Where the metrics alone are.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// Ends the threads, once the workers have ended.
+    pub fn stop(self) {
+        self.runtime.shutdown_timeout(STOP_MAX);
+    }
+}
+
+/// Joins the tasks together. Runs within the runtime.
+fn run(
+    settings: &Settings,
+    wiring: Wiring,
+    first: Document,
+    listeners: api::Listeners,
+    signals: mpsc::Receiver<Signal>,
+) -> Result<(), Refusal> {
+    let Wiring { facts, clock, counters, routes, reports: Reported(reports), process } = wiring;
+    let node_id: Arc<str> = settings.node_id.as_str().into();
+    let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
+    let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
+    let resolver = Arc::new(resolver::Resolver::start(Arc::clone(&facts), clock, dns_out));
+    let prober = probe::Prober::new(probes_out);
+    let probe_counts = prober.counts();
+    let parts = supervisor::Parts {
+        facts: Arc::clone(&facts),
+        clock,
+        process: Arc::clone(&process),
+        resolver: Arc::clone(&resolver),
+        prober,
+    };
+    let (supervisor, seen) = supervisor::Supervisor::new(parts, first)?;
+    let flips = supervisor.flips();
+    tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
+
+    let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));
+    let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
+    tokio::spawn(watching.run(readiness_out));
+
+    let asked = seen.clone();
+    let explain = move |question: &Question| {
+        let standing = asked.standing();
+        process.explain(question, &standing.adopted.snapshot, &standing.live)
+    };
+    let state = api::State {
+        node_id,
+        clock,
+        started: clock(),
+        hosts: settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+        facts,
+        counters,
+        routes,
+        seen,
+        flips,
+        resolver,
+        probe_counts,
+        readiness,
+        explain: Box::new(explain),
+        window: api::Window::default(),
+        answered: api::Answered::default(),
+    };
+    let state = Arc::new(state);
+    tokio::spawn(api::Window::run(Arc::clone(&state)));
+    listeners.serve(state);
+    Ok(())
+}

@@ -1,1 +1,9 @@
 //! Listening sockets, accepted connections and their limits.
+
+mod bind;
+mod client;
+mod quota;
+
+pub use bind::{Bind, BindError, Opened, open};
+pub use client::{Client, Doing, Stopped, Told, deadline};
+pub use quota::{Lease, Quota, Share};

@@ -1,2 +1,8 @@
 //! The weir binary.
-fn main() {}
+
+use weir::cli::{self, Exit};
+use weir::config::Problems;
+
+fn main() -> Exit {
+    cli::main(|_| Problems::new())
+}

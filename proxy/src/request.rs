@@ -1,1 +1,255 @@
 //! THE path of a request: calls every stage in order; nothing else calls them.
+//!
+//! [`connection`] takes a connection's requests one after the other; [`decide`] is the part without I/O, which explain
+//! shares; [`forward`] tries endpoints; [`relay`] moves bodies.
+
+mod answer;
+mod beside;
+mod body;
+pub mod decide;
+pub mod explain;
+mod forward;
+mod head;
+mod record;
+mod relay;
+mod tunnel;
+mod upload;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use self::body::ClientBody;
+use self::decide::Decision;
+use self::head::{Arrived, NoHead};
+use self::record::Record;
+use crate::base::metric::Limit;
+use crate::base::{Fault, Instant, Reason};
+use crate::config::snapshot::{ListenerPlan, Rules};
+use crate::config::value::UnderscoreHeaders;
+use crate::http::{Edits, Head, HeadLimits, Request, ResponseHead, Underscore};
+use crate::listen::{Client, Told};
+use crate::ring::{self, Timer};
+use crate::worker::{Current, Registered, Worker};
+
+/// A connection that is silent for so long gives back what only requests need.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What a connection needs while requests come, and not while it is silent.
+struct Scratch {
+    head: Head,
+    response: ResponseHead,
+    edits: Edits,
+    /// A rewritten path, a Location, a value.
+    text: Vec<u8>,
+    /// For what goes on beside the main thing.
+    timer: Timer,
+}
+
+/// Whether a connection serves another request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    Request,
+    Close,
+}
+
+/// One request on its way.
+struct Exchange<'a> {
+    worker: &'a Worker,
+    client: &'a Client,
+    current: &'a Rc<Current>,
+    listener: (usize, &'a ListenerPlan),
+    /// The listener's, or from the route on the route's.
+    rules: &'a Rules,
+    request: Request<'a>,
+    /// When the whole exchange must be over.
+    deadline: Option<Instant>,
+    timer: &'a Timer,
+    /// Name and value of the request id's header are made once.
+    id: [u8; 36],
+}
+
+/// Serves a connection to its end.
+pub async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
+    loop {
+        let more = Box::pin(active(&worker, &client)).await;
+        if !more || !wait_lean(&worker, &client).await {
+            break;
+        }
+    }
+    drop(registered);
+}
+
+/// Waits for octets while holding as little as possible. False: the connection is over.
+async fn wait_lean(worker: &Worker, client: &Client) -> bool {
+    let keepalive = {
+        let current = worker.current();
+        let plan = plan_of(&current, client);
+        plan.map_or(Duration::ZERO, |(_, plan)| plan.rules.timeouts.keepalive)
+    };
+    let end = crate::listen::deadline(ring::now(), keepalive.saturating_sub(QUIET));
+    match client.within(end, client.socket.recv()).await {
+        Ok(Ok(Some(chunk))) => {
+            client.socket.unread(chunk);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Serves requests until the connection falls silent (true) or is over (false).
+async fn active(worker: &Worker, client: &Client) -> bool {
+    let mut scratch = Box::new(Scratch {
+        head: Head::new(),
+        response: ResponseHead::new(),
+        edits: Edits::new(),
+        text: Vec::new(),
+        timer: Timer::new(),
+    });
+    loop {
+        let current = worker.current();
+        let Some(listener) = plan_of(&current, client) else { return false };
+        let limits = head_limits(&current, listener);
+        let quiet = (client.requests.get() > 0).then(|| ring::now() + QUIET);
+        let timeouts = &listener.1.rules.timeouts;
+        let arrived = match head::read(client, &limits, timeouts, quiet, &mut scratch.head).await {
+            Ok(arrived) => arrived,
+            Err(NoHead::Quiet) => return true,
+            Err(NoHead::Over) => return false,
+            Err(NoHead::Fault(fault, octets)) => {
+                client.requests.set(client.requests.get() + 1);
+                answer::bad_head(worker, client, &current, listener, fault, &octets, &scratch.head).await;
+                return false;
+            }
+        };
+        client.requests.set(client.requests.get() + 1);
+        // The newest generation at the head's last octet serves the request to its end.
+        let current = worker.current();
+        let Some(listener) = plan_of(&current, client) else { return false };
+        if one(worker, client, &current, listener, arrived, &mut scratch).await == Next::Close {
+            return false;
+        }
+    }
+}
+
+fn plan_of<'c>(current: &'c Current, client: &Client) -> Option<(usize, &'c ListenerPlan)> {
+    current.snapshot.listeners.iter().enumerate().find(|(_, plan)| *plan.name == *client.listener)
+}
+
+fn head_limits(current: &Current, (position, plan): (usize, &ListenerPlan)) -> HeadLimits {
+    let limits = &plan.rules.limits;
+    let octets = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    HeadLimits {
+        head_max: octets(limits.head_max),
+        target_max: octets(limits.target_max),
+        fields_max: octets(limits.fields_max),
+        query_pairs_max: octets(limits.query_pairs_max),
+        connect: false,
+        underscore: match current.snapshot.document.listeners[position].underscore_headers {
+            UnderscoreHeaders::Drop => Underscore::Drop,
+            UnderscoreHeaders::Allow => Underscore::Allow,
+            UnderscoreHeaders::Reject => Underscore::Reject,
+        },
+    }
+}
+
+/// One request from its head to its record.
+async fn one(
+    worker: &Worker,
+    client: &Client,
+    current: &Rc<Current>,
+    listener: (usize, &ListenerPlan),
+    arrived: Arrived,
+    scratch: &mut Scratch,
+) -> Next {
+    let Scratch { head, response, edits, text, timer } = scratch;
+    let request = Request::new(head, &arrived.bytes);
+    let mut record = Record::begin(worker, client, arrived.first_octet);
+    let mut exchange = Exchange {
+        worker,
+        client,
+        current,
+        listener,
+        rules: &listener.1.rules,
+        request,
+        deadline: crate::listen::deadline(arrived.first_octet, listener.1.rules.timeouts.request),
+        timer,
+        id: record.id.text(),
+    };
+    let underscore = head_limits(current, listener).underscore;
+    let mut body = ClientBody::new(head.body(), head.expect_continue(), underscore);
+    record.keep_alive = exchange.may_keep_alive();
+    worker.counters.requests_active.add(1);
+    edits.clear();
+    text.clear();
+    let result = exchange.serve(&mut record, &mut body, response, edits, text).await;
+    if let Err(fault) = result {
+        exchange.fail(fault, &mut record, &mut body, edits).await;
+    }
+    let next = body.settle(client, &mut record, exchange.rules.timeouts.linger).await;
+    worker.counters.requests_active.sub(1);
+    record.finish(&exchange, &body);
+    next
+}
+
+impl<'a> Exchange<'a> {
+    /// The stages, in order. A fault before the response's first octet is answered by the caller.
+    async fn serve(
+        &mut self,
+        record: &mut Record,
+        body: &mut ClientBody,
+        response: &mut ResponseHead,
+        edits: &mut Edits,
+        text: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let _lease = self.lease()?;
+        let current = self.current;
+        let decided = decide::decide(&current.snapshot, self.listener.0, &self.request, self.client.peer_ip());
+        let decided = decided?;
+        let plan = &current.snapshot.routes[decided.route.position];
+        record.route = Some(decided.route.position);
+        if let Some(rules) = plan.rules(self.listener.0) {
+            self.rules = rules;
+            self.deadline = crate::listen::deadline(record.began, rules.timeouts.request);
+        }
+        if let Decision::Redirect(redirect) = decided.decision {
+            return answer::redirect(self, &decided, redirect, record, body, edits, text).await;
+        }
+        self.check_body(body)?;
+        let path = decided.rewrite(&self.request, text)?;
+        forward::forward(self, &decided, plan, path, record, body, response, edits, text).await
+    }
+
+    /// A place among the requests in flight, of the process and of the listener if it has a cap.
+    fn lease(&self) -> Result<(crate::listen::Lease, Option<crate::listen::Lease>), Fault> {
+        let shares = &self.current.shares;
+        let own = shares.listeners.get(self.listener.0).and_then(|(requests, _)| requests.as_ref());
+        let lease = shares.requests.lease().zip(match own {
+            Some(share) => share.lease().map(Some),
+            None => Some(None),
+        });
+        lease.ok_or_else(|| {
+            self.worker.counters.limit(Limit::Requests);
+            Fault::new(Reason::Overloaded)
+        })
+    }
+
+    fn check_body(&self, body: &mut ClientBody) -> Result<(), Fault> {
+        let max = self.rules.limits.body_max;
+        body.limit(max);
+        if max != 0 && self.request.head.body().declared().is_some_and(|length| length > max) {
+            self.worker.counters.limit(Limit::Body);
+            return Err(Fault::new(Reason::BodyTooLarge));
+        }
+        Ok(())
+    }
+
+    /// Whether the connection may live on, as far as is known before the response.
+    fn may_keep_alive(&self) -> bool {
+        let max = self.rules.limits.requests_per_connection;
+        let last = max != 0 && u64::from(self.client.requests.get()) >= max;
+        if last {
+            self.worker.counters.limit(Limit::RequestsPerConnection);
+        }
+        self.request.head.keep_alive() && !last && self.client.told() == Told::Nothing
+    }
+}

@@ -1,1 +1,9 @@
-//! Upstream connections: pool, dialling, exchanges, retries.
+//! Upstream connections: pool, dialling, retry budget.
+
+mod budget;
+mod pool;
+mod upstream;
+
+pub use budget::Budget;
+pub use pool::{Bounds, Dropped, Key, Parked, Pool, Seen};
+pub use upstream::{Upstream, exchange_fault};

@@ -1,1 +1,170 @@
 //! One core: runtime, accept loops, per-core state, mailbox.
+
+mod accept;
+mod fleet;
+mod life;
+mod message;
+mod process;
+mod wall;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::base::Instant;
+use crate::base::metric::{Counters, RouteCells};
+use crate::config::Snapshot;
+use crate::control::Facts;
+use crate::files::LogHandle;
+use crate::listen::{Client, Share, Told};
+use crate::ring;
+use crate::target::{Balancers, Live, Report};
+use crate::transport::{Bounds, Budget, Pool, Upstream};
+
+pub use fleet::{Fleet, FleetError, Shared, cores};
+pub use message::{Adoption, Message, NewSocket, Quotas};
+pub use process::{Dealt, Process};
+pub use wall::Wall;
+
+/// One worker's state. Everything here belongs to its thread; what is shared with others is named so.
+pub struct Worker {
+    /// Its number, from 0.
+    pub number: usize,
+    /// Shared with control: counters.
+    pub counters: Arc<Counters>,
+    /// Shared with control: signs of life.
+    pub facts: Arc<Facts>,
+    /// Wall time.
+    pub wall: Wall,
+    /// Random numbers.
+    pub random: RefCell<fastrand::Rng>,
+    /// Idle upstream connections.
+    pub pool: RefCell<Pool<Upstream>>,
+    /// Balancing state of all routes.
+    pub balancers: RefCell<Balancers>,
+    /// Requests and retries of each route, by its number.
+    pub budgets: RefCell<HashMap<u32, Budget>>,
+    /// To control: what requests met at endpoints.
+    pub reports: Box<dyn Fn(Report) -> bool>,
+    /// This node's name.
+    pub node_id: Arc<str>,
+    /// Whether a wake for this worker found its mailbox full since this was last asked.
+    missed_wakes: Box<dyn Fn() -> bool>,
+    current: RefCell<Rc<Current>>,
+    bound: RefCell<Vec<accept::Bound>>,
+    clients: RefCell<Slab<Rc<Client>>>,
+    draining: Cell<bool>,
+    empty: ring::Event,
+}
+
+impl Worker {
+    /// What a request that begins now goes by, to its end.
+    pub fn current(&self) -> Rc<Current> {
+        self.current.borrow().clone()
+    }
+
+    /// Whether it takes no further requests.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Sends a fact about an endpoint to control; a full queue loses it, and counts.
+    pub fn report(&self, report: Option<Report>) {
+        if let Some(report) = report
+            && !(self.reports)(report)
+        {
+            self.counters.lost(crate::base::metric::Queue::Outlier);
+        }
+    }
+
+    /// Enters a connection into the register that a drain walks; leaves it when the guard is dropped.
+    pub fn register(self: &Rc<Self>, client: &Rc<Client>) -> Registered {
+        let key = self.clients.borrow_mut().insert(client.clone());
+        self.counters.connections.add(1);
+        self.counters.connections_active.add(1);
+        Registered { worker: self.clone(), key }
+    }
+
+    fn tell_all(&self, told: Told, concerns: impl Fn(&Client) -> bool) {
+        for (_, client) in self.clients.borrow().iter().filter(|(_, client)| concerns(client)) {
+            client.tell(told);
+        }
+    }
+}
+
+/// A generation and the endpoints of the moment, as one worker holds them: a request keeps one reference, which no
+/// other worker writes.
+pub struct Current {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// The endpoints.
+    pub live: Arc<Live>,
+    /// Counters of its routes.
+    pub cells: RouteCells,
+    /// Open access logs, beside their formats in the snapshot.
+    pub logs: Rc<[RefCell<LogHandle>]>,
+    /// This worker's shares of the caps.
+    pub shares: Rc<Shares>,
+}
+
+impl Current {
+    fn of(new: &Adoption) -> Self {
+        let share = |quota: &Option<crate::listen::Quota>| quota.as_ref().map(crate::listen::Quota::share);
+        let shares = Shares {
+            requests: new.quotas.requests.share(),
+            connections: new.quotas.connections.share(),
+            listeners: new.quotas.listeners.iter().map(|(r, c)| (share(r), share(c))).collect(),
+        };
+        Self {
+            snapshot: new.snapshot.clone(),
+            live: new.live.clone(),
+            cells: new.cells.clone(),
+            logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
+            shares: Rc::new(shares),
+        }
+    }
+
+    /// Bounds of the pool of idle upstream connections.
+    pub fn pool_bounds(&self) -> Bounds {
+        let pool = &self.snapshot.document.pool;
+        let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        Bounds { idle_max: count(pool.idle_max), idle_total_max: count(pool.idle_total_max) }
+    }
+}
+
+/// One worker's shares of the process's caps and of its listeners', by the listener's position.
+pub struct Shares {
+    /// Requests in flight in the process.
+    pub requests: Rc<Share>,
+    /// Connections of the process.
+    pub connections: Rc<Share>,
+    /// Requests in flight, and connections, of each listener that caps them.
+    pub listeners: Vec<(Option<Rc<Share>>, Option<Rc<Share>>)>,
+}
+
+/// A connection's place in its worker's register.
+pub struct Registered {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let client = self.worker.clients.borrow_mut().remove(self.key);
+        drop(client);
+        self.worker.counters.connections_active.sub(1);
+        if self.worker.clients.borrow().is_empty() {
+            self.worker.empty.notify();
+        }
+    }
+}
+
+/// The clock's value now, for code that runs outside a loop turn.
+pub fn clock() -> Instant {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Instant::from_nanos(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default())
+}

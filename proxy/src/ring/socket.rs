@@ -69,6 +69,19 @@ impl Socket {
         self.0.is_quiet()
     }
 
+    /// Waits for the end of what the peer sends, or an error; octets before it stay to be received.
+    pub async fn closed(&self) {
+        poll_fn(|context| {
+            self.0.arm();
+            if self.0.has_ended() {
+                return Poll::Ready(());
+            }
+            self.0.wait_receive(context);
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Arms the receive without waiting, so that an idle connection notices its end.
     pub fn listen(&self) {
         self.0.arm();

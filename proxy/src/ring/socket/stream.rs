@@ -158,6 +158,10 @@ impl Stream {
         receive.queue.borrow().octets == 0 && !receive.eof.get() && receive.error.get() == 0
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.receive.eof.get() || self.receive.error.get() != 0
+    }
+
     pub(super) fn set_cap(&self, octets: u32) {
         self.receive.cap.set(octets.max(1));
     }

@@ -1,0 +1,102 @@
+//! `weir run`: the proxy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Exit, Source};
+use crate::config::{Document, Problems};
+use crate::control::log::OwnLog;
+use crate::control::{Control, Settings, Wiring};
+use crate::worker::{Fleet, Process, clock};
+
+/// How long the access log's last lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// `weir run [--config FILE]`
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Which document.
+    #[command(flatten)]
+    pub source: Source,
+}
+
+/// Why the process could not start.
+enum Failed {
+    Document(Problems),
+    System(String),
+}
+
+/// A running proxy.
+pub(super) struct Running {
+    process: Arc<Process>,
+    fleet: Fleet,
+    control: Control,
+    _log: OwnLog,
+}
+
+/// Runs until a signal ends it.
+pub fn run(arguments: &Arguments) -> Exit {
+    match start(&arguments.source) {
+        Ok(running) => running.wait(),
+        Err(exit) => exit,
+    }
+}
+
+/// Starts everything, or says why not.
+pub(super) fn start(source: &Source) -> Result<Running, Exit> {
+    try_start(source).map_err(|failed| match failed {
+        Failed::Document(problems) => {
+            eprint!("{problems}");
+            Exit::of(&problems)
+        }
+        Failed::System(message) => {
+            eprintln!("weir: {message}");
+            Exit::System
+        }
+    })
+}
+
+fn try_start(source: &Source) -> Result<Running, Failed> {
+    let document = source.load().map_err(Failed::Document)?;
+    let system = |error: &dyn std::fmt::Display| Failed::System(error.to_string());
+    let log = OwnLog::start(&document.log).map_err(|error| Failed::System(format!("log: {error}")))?;
+    let settings = settings(&document);
+    let started = Process::start(source.clone(), document.workers, &settings.node_id);
+    let (process, fleet) = started.map_err(|error| system(&error))?;
+    let process = Arc::new(process);
+    let first = process.build(document).map_err(Failed::Document)?;
+    let wiring = Wiring {
+        facts: process.facts.clone(),
+        clock,
+        counters: process.counters.to_vec(),
+        routes: process.routes.clone(),
+        ports: process.ports(),
+        process: process.clone(),
+    };
+    let control = Control::start(&settings, wiring, first).map_err(|error| system(&error))?;
+    process.report_to(control.reports());
+    Ok(Running { process, fleet, control, _log: log })
+}
+
+fn settings(document: &Document) -> Settings {
+    Settings {
+        management: document.management.listen.clone(),
+        hosts: Vec::new(),
+        metrics: document.metrics.listen,
+        node_id: document.node.id.clone().unwrap_or_else(host_name),
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+impl Running {
+    /// Waits until the workers have drained.
+    pub(super) fn wait(self) -> Exit {
+        self.fleet.join();
+        self.control.stop();
+        self.process.finish(LAST_LINES);
+        Exit::Yes
+    }
+}

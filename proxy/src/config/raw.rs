@@ -1,0 +1,60 @@
+//! The document as plain structs: one table of keys per object, nothing judged beyond each value itself.
+
+mod global;
+mod listener;
+mod log;
+mod pages;
+mod route;
+mod target;
+
+pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
+pub use global::{Timeouts, TimeoutsOverlay};
+pub use listener::Listener;
+pub use log::{AccessLog, Log};
+pub use pages::{ErrorPages, Template};
+pub use route::{FieldMatch, HeaderEdits, Redirect, RequestHeaders, ResponseHeaders, Rewrite, Route, RouteLimits};
+pub use target::{Health, Outlier, Split, StaticAnswer, Sticky, Target};
+
+use super::check;
+use super::format::{Objects, Sub};
+use super::table::config_table;
+
+config_table! {
+    /// The whole document.
+    pub struct Document: "document", checked by check::document {
+        /// The document format's version.
+        version: u32 = 1, in 1 to 1;
+        /// Worker threads, one core each; 0: one for every core that the process may use.
+        workers: u32 = 0, in 0 to 1024;
+        /// Where weir listens.
+        listeners as "listener": Objects<Listener>, at most 256;
+        /// What a request meets, by host and path.
+        routes as "route": Objects<Route>, at most 100_000;
+        /// Bodies that static answers share.
+        templates as "template": Objects<Template>, at most 10_000;
+        /// Bounds of what a request may be and use.
+        limits: Sub<Limits>;
+        /// Bounds of how long things may take.
+        timeouts: Sub<Timeouts>;
+        /// When a failed try at an upstream is followed by another.
+        retry: Sub<Retry>;
+        /// Idle upstream connections, per worker.
+        pool: Sub<Pool>;
+        /// How hostnames of targets are resolved.
+        resolver: Sub<Resolver>;
+        /// Pages for weir's own errors.
+        error_pages: Sub<ErrorPages>;
+        /// How the process ends.
+        drain: Sub<Drain>;
+        /// The management API.
+        management: Sub<Management>;
+        /// A listener for metrics alone.
+        metrics: Sub<Metrics>;
+        /// What this machine is called.
+        node: Sub<Node>;
+        /// weir's own log.
+        log: Sub<Log>;
+        /// One line for each request.
+        access_logs as "access_log": Objects<AccessLog>, at most 64;
+    }
+}

@@ -1,0 +1,249 @@
+//! One generation of the configuration in its compiled form: immutable, built whole or not at all.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::raw::{ErrorPages, Limits, Retry, Timeouts};
+use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
+use super::{Document, Problems};
+use crate::files::{LogSettings, Output};
+use crate::respond::{Page, Pages};
+use crate::route::{self, Edits};
+use crate::target::Groups;
+use crate::target::groups::{self, Context};
+use crate::trace::Format;
+
+/// Everything that a request needs to know of the configuration.
+pub struct Snapshot {
+    /// Grows by one with each accepted document; the first is 1.
+    pub generation: u64,
+    /// The document behind it.
+    pub document: Arc<Document>,
+    /// Routes by listener.
+    pub table: route::Table,
+    /// Listeners, in the document's order.
+    pub listeners: Vec<ListenerPlan>,
+    /// Routes, in the document's order: what [`route::Route::position`] names.
+    pub routes: Vec<RoutePlan>,
+    /// The group models of forwarding routes, by slot.
+    pub groups: Vec<Arc<Groups>>,
+    /// Access logs, in the document's order.
+    pub access_logs: Vec<LogPlan>,
+}
+
+/// One access log.
+pub struct LogPlan {
+    /// How its lines look.
+    pub format: Format,
+    /// Where they go.
+    pub settings: LogSettings,
+}
+
+/// What holds at a listener, before a route is known.
+pub struct ListenerPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What holds for requests that met no route.
+    pub rules: Rules,
+    /// The header that carries the request's id.
+    pub request_id_header: Box<str>,
+}
+
+/// What holds for a route.
+pub struct RoutePlan {
+    /// Its name, for logs and metrics.
+    pub name: Arc<str>,
+    /// Its place in [`Snapshot::groups`] and in the live table; none for a redirect.
+    pub slot: Option<usize>,
+    /// Edits of the request's header by each target, after the route's own.
+    pub target_edits: Vec<Edits>,
+    /// What holds from it on, by the position of the listener.
+    rules: Vec<(usize, Rules)>,
+}
+
+/// Limits, times and manners that listeners and routes narrow.
+pub struct Rules {
+    /// Bounds of requests.
+    pub limits: Limits,
+    /// Bounds of time.
+    pub timeouts: Timeouts,
+    /// Further tries.
+    pub retry: Retry,
+    /// Error pages.
+    pub pages: Arc<Pages>,
+    /// Upstream statuses whose bodies are replaced by the page.
+    pub intercept: Vec<StatusRange>,
+    /// How the upstream learns who the client is.
+    pub forwarded: Forwarded,
+    /// Whether WebSocket upgrades are forwarded.
+    pub websocket: bool,
+}
+
+/// What building a snapshot needs beside the document.
+#[derive(Clone, Copy)]
+pub struct Environment<'a> {
+    /// Signs sticky cookies of routes without keys of their own; made once per process.
+    pub sticky_key: &'a [u8],
+}
+
+impl Snapshot {
+    /// Compiles a document. Everything that is wrong with it goes to `problems`, warnings included; with an error among
+    /// them there is no snapshot.
+    pub fn build(
+        document: Document,
+        generation: u64,
+        environment: Environment<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let table = route::Table::build(&document, problems);
+        let mut pages = PageFiles::default();
+        let listeners = document.listeners.iter().map(|listener| ListenerPlan {
+            name: listener.name.as_str().into(),
+            rules: rules(&document, listener, None, &mut pages, problems),
+            request_id_header: listener.request_id_header.as_str().into(),
+        });
+        let listeners = listeners.collect();
+        let mut slots = Vec::new();
+        let compiler = TargetCompiler::new(&document, environment);
+        let routes = document.routes.iter().map(|raw| {
+            let targets = (raw.action == super::value::Action::Forward).then(|| compiler.compile(raw, problems));
+            let targets = targets.flatten();
+            let slot = targets.as_ref().map(|_| slots.len());
+            let target_edits = targets.iter().flat_map(|groups| &groups.targets).map(|target| {
+                let own = raw.targets.iter().find(|raw| *raw.name == *target.name);
+                let own = own.and_then(|raw| raw.request_headers.as_ref());
+                own.map(|raw| Edits::compile(&raw.edits(), problems)).unwrap_or_default()
+            });
+            let target_edits = target_edits.collect();
+            slots.extend(targets);
+            let named = document.listeners.iter().enumerate().filter(|(_, one)| raw.listener.contains(&one.name));
+            let rules = named.map(|(at, one)| (at, rules(&document, one, Some(raw), &mut pages, problems)));
+            RoutePlan { name: raw.name.as_str().into(), slot, target_edits, rules: rules.collect() }
+        });
+        let routes = routes.collect();
+        table.warn(&document, problems);
+        let logs = document.access_logs.iter().filter_map(|raw| log(raw, problems));
+        let access_logs = logs.collect();
+        if problems.is_fatal() {
+            return None;
+        }
+        Some(Self { generation, document: Arc::new(document), table, listeners, routes, groups: slots, access_logs })
+    }
+}
+
+impl RoutePlan {
+    /// What holds for requests that came in by `listener`, by position.
+    pub fn rules(&self, listener: usize) -> Option<&Rules> {
+        self.rules.iter().find(|(at, _)| *at == listener).map(|(_, rules)| rules)
+    }
+}
+
+fn rules(
+    document: &Document,
+    listener: &super::raw::Listener,
+    route: Option<&super::raw::Route>,
+    files: &mut PageFiles,
+    problems: &mut Problems,
+) -> Rules {
+    let has_pages =
+        |route: &&super::raw::Route| !route.error_pages.pages.is_empty() || route.error_pages.intercept.is_some();
+    let own = route.filter(has_pages);
+    let pages = ErrorPages::resolve(document, own);
+    Rules {
+        limits: Limits::resolve(document, listener, route),
+        timeouts: Timeouts::resolve(document, listener, route),
+        retry: Retry::resolve(document, route),
+        intercept: pages.intercept.clone().unwrap_or_default(),
+        pages: files.pages(&pages, own.is_none(), problems),
+        forwarded: route.map_or(listener.forwarded, |route| route.forwarded(listener)),
+        websocket: route.map_or(listener.websocket, |route| route.websocket(listener)),
+    }
+}
+
+/// Page files, each read once however many routes show it; most routes share the global pages.
+#[derive(Default)]
+struct PageFiles {
+    files: HashMap<std::path::PathBuf, Option<Arc<Page>>>,
+    global: Option<Arc<Pages>>,
+}
+
+impl PageFiles {
+    fn pages(&mut self, pages: &ErrorPages, global: bool, problems: &mut Problems) -> Arc<Pages> {
+        if !global {
+            return Arc::new(self.load(pages, problems));
+        }
+        if self.global.is_none() {
+            self.global = Some(Arc::new(self.load(pages, problems)));
+        }
+        self.global.clone().unwrap_or_default()
+    }
+
+    fn load(&mut self, pages: &ErrorPages, problems: &mut Problems) -> Pages {
+        let mut loaded = Pages::default();
+        // Wide ranges first, so that a single status has the last word.
+        let mut wide_first: Vec<_> = pages.pages.iter().collect();
+        wide_first.sort_by_key(|(range, _)| std::cmp::Reverse(range.high - range.low));
+        for (range, path) in wide_first {
+            let page = self.files.entry(path.clone()).or_insert_with(|| {
+                let read = std::fs::read(path).map_err(|error| error.to_string());
+                let page = read.and_then(|octets| Page::parse(&octets).map_err(|error| error.to_string()));
+                let refused = |why: &String| problems.push(pages.at.problem("", format!("{}: {why}", path.display())));
+                page.inspect_err(refused).ok().map(Arc::new)
+            });
+            if let Some(page) = page {
+                range.all().for_each(|status| loaded.set(status, page.clone()));
+            }
+        }
+        loaded
+    }
+}
+
+/// What all routes' targets share.
+struct TargetCompiler<'a> {
+    templates: HashMap<&'a str, Arc<[u8]>>,
+    environment: Environment<'a>,
+}
+
+impl<'a> TargetCompiler<'a> {
+    fn new(document: &'a Document, environment: Environment<'a>) -> Self {
+        let body = |template: &'a super::raw::Template| (template.name.as_str(), template.body.as_bytes().into());
+        Self { templates: document.templates.iter().map(body).collect(), environment }
+    }
+
+    fn compile(&self, route: &super::raw::Route, problems: &mut Problems) -> Option<Arc<Groups>> {
+        let context = Context {
+            template: &|name| self.templates.get(name).cloned(),
+            secret: &secret,
+            generated_key: self.environment.sticky_key,
+        };
+        groups::compile(route, &context, problems)
+    }
+}
+
+fn log(raw: &super::raw::AccessLog, problems: &mut Problems) -> Option<LogPlan> {
+    let format = match raw.format {
+        AccessLogFormat::Json => Format::Json,
+        AccessLogFormat::Combined => Format::Combined,
+        AccessLogFormat::Template => {
+            let parsed = Format::template(raw.template.as_deref().unwrap_or_default());
+            parsed.map_err(|error| problems.push(raw.at.problem("template", error.to_string()))).ok()?
+        }
+    };
+    let output = match (&raw.output, &raw.path) {
+        (AccessLogOutput::File, Some(path)) => Output::File(path.clone()),
+        _ => Output::Stdout,
+    };
+    let buffer = usize::try_from(raw.buffer).unwrap_or(usize::MAX);
+    let settings = LogSettings { name: raw.name.clone(), output, buffer, flush: raw.flush };
+    Some(LogPlan { format, settings })
+}
+
+/// What a reference to a secret stands for.
+fn secret(reference: &Secret) -> Result<Vec<u8>, String> {
+    match reference {
+        Secret::File(path) => std::fs::read(path).map_err(|error| format!("{}: {error}", path.display())),
+        Secret::Env(name) => std::env::var_os(name)
+            .map(|value| value.into_encoded_bytes())
+            .ok_or_else(|| format!("the environment has no {name}")),
+    }
+}

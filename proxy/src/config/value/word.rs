@@ -1,0 +1,235 @@
+//! Values that are one of a few words.
+
+use crate::config::format::choices;
+
+choices! {
+    /// Which requests a wildcard host covers.
+    pub enum HostWildcard {
+        /// One label or more stand for `*`.
+        Any = "any",
+        /// Exactly one label stands for `*` (RFC 9525 section 6.3).
+        One = "one",
+    }
+}
+
+choices! {
+    /// What clients and listeners speak.
+    pub enum Protocol {
+        /// HTTP/1.1 and 1.0 without TLS.
+        Http = "http",
+    }
+}
+
+choices! {
+    /// What becomes of a header field whose name holds an underscore.
+    pub enum UnderscoreHeaders {
+        /// It is left out.
+        Drop = "drop",
+        /// It stays.
+        Allow = "allow",
+        /// The request is refused.
+        Reject = "reject",
+    }
+}
+
+choices! {
+    /// How the upstream learns who the client is.
+    pub enum Forwarded {
+        /// X-Forwarded-For, -Host, -Proto, -Port and X-Real-IP.
+        X = "x",
+        /// Forwarded (RFC 7239).
+        Rfc7239 = "rfc7239",
+        /// Both.
+        Both = "both",
+        /// Not at all.
+        Off = "off",
+    }
+}
+
+choices! {
+    /// What a route does with a path that spells a separator in percent-encoding.
+    pub enum PathSecurity {
+        /// Refuse it.
+        Strict = "strict",
+        /// Forward it as spelled.
+        AllowEncodedSeparators = "allow_encoded_separators",
+    }
+}
+
+choices! {
+    /// What a route does.
+    pub enum Action {
+        /// Forward to a target.
+        Forward = "forward",
+        /// Answer with a redirect.
+        Redirect = "redirect",
+    }
+}
+
+choices! {
+    /// How a header or query value is compared.
+    pub enum MatchOp {
+        /// The same octets.
+        Equals = "equals",
+        /// It begins so.
+        Prefix = "prefix",
+        /// It ends so.
+        Suffix = "suffix",
+        /// It holds this.
+        Contains = "contains",
+        /// The pattern is found in it.
+        Regex = "regex",
+        /// It is there, whatever it is.
+        Present = "present",
+    }
+}
+
+choices! {
+    /// How a redirect's Location is made.
+    pub enum RedirectMode {
+        /// Another path on the same host.
+        SameHostPath = "same_host_path",
+        /// The received path at another origin.
+        ExternalOriginKeepPath = "external_origin_keep_path",
+        /// This URL.
+        AbsoluteUrl = "absolute_url",
+        /// The same host and path by another scheme.
+        Scheme = "scheme",
+    }
+}
+
+choices! {
+    /// How one of several targets or endpoints is picked.
+    pub enum Balance {
+        /// In turns.
+        RoundRobin = "round_robin",
+        /// By chance.
+        Random = "random",
+        /// Fewest requests in flight.
+        LeastActiveRequests = "least_active_requests",
+        /// In turns, by weight.
+        WeightedRoundRobin = "weighted_round_robin",
+        /// By chance, by weight.
+        WeightedRandom = "weighted_random",
+        /// Fewest requests in flight for its weight.
+        WeightedLeastActiveRequests = "weighted_least_active_requests",
+        /// The faster of two by chance.
+        P2cEwma = "p2c_ewma",
+        /// nginx's consistent hash.
+        HashKetama = "hash_ketama",
+        /// Maglev's table.
+        HashMaglev = "hash_maglev",
+    }
+}
+
+choices! {
+    /// A cookie's SameSite attribute.
+    pub enum SameSite {
+        /// Lax.
+        Lax = "lax",
+        /// Strict.
+        Strict = "strict",
+        /// None.
+        None = "none",
+    }
+}
+
+choices! {
+    /// How an endpoint's health is probed.
+    pub enum HealthKind {
+        /// A request's status.
+        Http = "http",
+        /// A connection.
+        Tcp = "tcp",
+    }
+}
+
+choices! {
+    /// A probe's method.
+    pub enum HealthMethod {
+        /// GET.
+        Get = "GET",
+        /// HEAD.
+        Head = "HEAD",
+    }
+}
+
+choices! {
+    /// What an endpoint is before its first probes are over.
+    pub enum HealthStart {
+        /// Usable.
+        Unknown = "unknown",
+        /// Not usable.
+        Unhealthy = "unhealthy",
+    }
+}
+
+choices! {
+    /// What a group does whose endpoints are all unhealthy.
+    pub enum AllUnhealthy {
+        /// Answer 503.
+        Fail = "fail",
+        /// Use all of the lowest group.
+        UseAll = "use_all",
+    }
+}
+
+choices! {
+    /// What a template is for.
+    pub enum TemplateKind {
+        /// The body of a static answer.
+        GenericBody = "generic_body",
+    }
+}
+
+choices! {
+    /// How weir's own log is written.
+    pub enum LogFormat {
+        /// For people on a terminal, else JSON.
+        Auto = "auto",
+        /// One JSON object a line.
+        Json = "json",
+        /// For people.
+        Console = "console",
+    }
+}
+
+choices! {
+    /// How much of weir's own log is written.
+    pub enum LogLevel {
+        /// What needs an operator now.
+        Error = "error",
+        /// What may.
+        Warn = "warn",
+        /// What changed.
+        Info = "info",
+        /// What was decided.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+        /// Nothing.
+        Off = "off",
+    }
+}
+
+choices! {
+    /// How an access log's lines look.
+    pub enum AccessLogFormat {
+        /// One JSON object a line.
+        Json = "json",
+        /// Apache's combined format.
+        Combined = "combined",
+        /// The table's own template.
+        Template = "template",
+    }
+}
+
+choices! {
+    /// Where an access log goes.
+    pub enum AccessLogOutput {
+        /// To a file.
+        File = "file",
+        /// To standard output.
+        Stdout = "stdout",
+    }
+}

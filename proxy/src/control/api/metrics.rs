@@ -1,0 +1,157 @@
+//! GET /metrics: everything in the table of metrics, in the Prometheus text format.
+
+mod text;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::State as Shared;
+use axum::http::Uri;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+
+use super::answer::{Query, Refusal};
+use super::{State, stats};
+use crate::base::Reason;
+use crate::base::metric::{self, Buckets, Class, Counters, Limit, Metric, Phase};
+use crate::target::live::Live;
+use text::Text;
+
+type Answer = ([(HeaderName, &'static str); 1], String);
+
+pub(super) async fn show(Shared(state): Shared<Arc<State>>, uri: Uri) -> Result<Answer, Refusal> {
+    Query::of(&uri, &[])?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(&state)))
+}
+
+/// The whole page, in the order of the table.
+pub(super) fn render(state: &State) -> String {
+    let mut text = Text::default();
+    node(&mut text, state);
+    requests(&mut text, state);
+    connections(&mut text, state);
+    ring(&mut text, state);
+    rest(&mut text, state);
+    text.finish()
+}
+
+fn node(text: &mut Text, state: &State) {
+    let readiness = Arc::clone(&state.readiness.borrow());
+    text.one(metric::READY, u64::from(readiness.ready));
+    text.rows(metric::READY_CHECK, readiness.checks.iter().map(|check| ([check.name], u64::from(check.ok))));
+    let revision = readiness.revision;
+    text.rows(metric::CONFIG_REVISION, [(["desired"], revision.desired), (["applied"], revision.applied)]);
+    text.one(metric::WORKERS, state.counters.len() as u64);
+    text.one(metric::UPTIME, (state.clock)().since(state.started).as_secs());
+}
+
+fn requests(text: &mut Text, state: &State) {
+    let routes = state.routes.totals();
+    text.head(metric::REQUESTS);
+    for route in &routes {
+        for &class in Class::ALL {
+            text.row(metric::REQUESTS, [route.route.as_str(), class.token()], route.classes[class as usize]);
+        }
+    }
+    let reasons = Reason::ALL.iter().map(|&reason| ([reason.token()], state.sum(|c| c.reason_count(reason))));
+    text.rows(metric::REASONS, reasons);
+    text.head(metric::REQUEST_SECONDS);
+    routes.iter().for_each(|route| text.histogram(metric::REQUEST_SECONDS, &route.route, &route.seconds));
+    text.head(metric::STAGE_SECONDS);
+    for &phase in Phase::ALL {
+        let mut times = Buckets::default();
+        state.counters.iter().for_each(|counters| times.add(counters.stage_times(phase)));
+        text.histogram(metric::STAGE_SECONDS, phase.token(), &times);
+    }
+    text.one(metric::REQUESTS_ACTIVE, state.sum(|counters| counters.requests_active.value()));
+    text.rows(metric::LIMIT_HITS, Limit::ALL.iter().map(|&limit| ([limit.token()], limit_hits(state, limit))));
+    text.one(metric::RETRIES, state.sum(|counters| counters.retries.value()));
+}
+
+/// Limits of workers, and the one that control keeps.
+fn limit_hits(state: &State, limit: Limit) -> u64 {
+    let refused = &state.seen.ejections.refused;
+    let own = if limit == Limit::EjectionPercent { refused.load(Ordering::Relaxed) } else { 0 };
+    own + state.sum(|counters| counters.limit_count(limit))
+}
+
+/// A metric that is one cell of each worker's counters.
+type Cell = (Metric, fn(&Counters) -> &metric::Counter);
+
+fn cells<const N: usize>(text: &mut Text, state: &State, cells: [Cell; N]) {
+    for (metric, cell) in cells {
+        text.one(metric, state.sum(|counters| cell(counters).value()));
+    }
+}
+
+fn connections(text: &mut Text, state: &State) {
+    cells(
+        text,
+        state,
+        [(metric::CONNECTIONS_ACTIVE, |c| &c.connections_active), (metric::CONNECTIONS, |c| &c.connections)],
+    );
+    let sum = |cell: fn(&Counters) -> &metric::Counter| state.sum(|counters| cell(counters).value());
+    let received = [(["client"], sum(|c| &c.client_received)), (["upstream"], sum(|c| &c.upstream_received))];
+    text.rows(metric::RECEIVED_BYTES, received);
+    let sent = [(["client"], sum(|c| &c.client_sent)), (["upstream"], sum(|c| &c.upstream_sent))];
+    text.rows(metric::SENT_BYTES, sent);
+    cells(
+        text,
+        state,
+        [
+            (metric::UPSTREAM_CONNECTS, |c| &c.upstream_connects),
+            (metric::UPSTREAM_REUSES, |c| &c.upstream_reuses),
+            (metric::UPSTREAM_IDLE, |c| &c.upstream_idle),
+            (metric::UPSTREAM_UNEXPECTED, |c| &c.upstream_unexpected),
+        ],
+    );
+}
+
+fn ring(text: &mut Text, state: &State) {
+    cells(
+        text,
+        state,
+        [
+            (metric::RING_SUBMISSION_FULL, |c| &c.ring_submission_full),
+            (metric::RING_COMPLETION_OVERFLOW, |c| &c.ring_completion_overflow),
+            (metric::RING_NO_BUFFERS, |c| &c.ring_no_buffers),
+            (metric::RING_NO_DESCRIPTORS, |c| &c.ring_no_descriptors),
+        ],
+    );
+}
+
+fn rest(text: &mut Text, state: &State) {
+    text.rows(metric::LOST, stats::lost(state).into_iter().map(|(queue, n)| ([queue], n)));
+    access_logs(text, state);
+    let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+    let dns = state.resolver.counts();
+    let results =
+        [("answered", &dns.answered), ("denied", &dns.denied), ("absent", &dns.absent), ("failed", &dns.failed)];
+    text.rows(metric::DNS_QUERIES, results.map(|(result, cell)| ([result], load(cell))));
+    let probes = [("passed", &state.probe_counts.passed), ("failed", &state.probe_counts.failed)];
+    text.rows(metric::PROBES, probes.map(|(result, cell)| ([result], load(cell))));
+    text.rows(metric::ENDPOINTS, endpoints(&state.seen.standing().live, (state.clock)()));
+    text.one(metric::EJECTIONS, load(&state.seen.ejections.made));
+    let answered = Class::ALL.iter().map(|&class| ([class.token()], load(&state.answered.0[class as usize])));
+    text.rows(metric::MANAGEMENT_REQUESTS, answered);
+    text.one(metric::ROUTES_FOLDED, state.routes.folded_routes() as u64);
+}
+
+fn access_logs(text: &mut Text, state: &State) {
+    text.head(metric::ACCESS_LOG_DROPPED);
+    for log in &state.seen.standing().adopted.logs {
+        let (name, drops) = (log.settings().name.as_str(), log.drops());
+        for (why, cell) in [("full", &drops.full), ("io", &drops.io), ("oversize", &drops.oversize)] {
+            text.row(metric::ACCESS_LOG_DROPPED, [name, why], cell.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// Endpoints by state; an ejected one counts as that alone.
+fn endpoints(live: &Live, now: crate::base::Instant) -> [([&'static str; 1], u64); 4] {
+    let mut states = ["unknown", "healthy", "unhealthy", "ejected"].map(|state| ([state], 0));
+    for (_, endpoint) in live.endpoints() {
+        let state = if endpoint.is_ejected(now) { "ejected" } else { endpoint.state.word() };
+        states.iter_mut().filter(|(name, _)| *name == [state]).for_each(|(_, n)| *n += 1);
+    }
+    states
+}

@@ -1,0 +1,150 @@
+//! What control has the rest of the process do, and the orders that wait for a worker to take them.
+
+use std::error::Error;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::Facts;
+use crate::base::Instant;
+use crate::config::{Document, Problems, Snapshot};
+use crate::files::Log;
+use crate::target::Live;
+
+/// A worker whose last beat is older is not sent tables of endpoints: its mailbox is for what it must not miss.
+const BEAT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A configuration that the workers have been given.
+#[derive(Clone)]
+pub struct Adopted {
+    /// It.
+    pub snapshot: Arc<Snapshot>,
+    /// Its open access logs.
+    pub logs: Vec<Log>,
+}
+
+/// Makes the first table of endpoints for a configuration.
+pub type FirstTable<'a> = dyn FnMut(&Arc<Snapshot>) -> Arc<Live> + 'a;
+
+/// Why a configuration that can be read changes nothing.
+pub type Refusal = Box<dyn Error + Send + Sync>;
+
+/// What control has the rest of the process do. Calls without a word about it may block.
+pub trait Process: Send + Sync + 'static {
+    /// Reads the document again.
+    fn read(&self) -> Result<Document, Problems>;
+
+    /// Builds a configuration whole, new sockets included, and gives it to the workers, or changes nothing. `live` is
+    /// called at most once, when nothing can fail any more.
+    fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal>;
+
+    /// Tries again to bind the listeners that are not; says in `Facts` how it went.
+    fn bind(&self);
+
+    /// Gives a worker the next table of endpoints. Does not block; false if its mailbox is full.
+    fn follow(&self, worker: usize, live: &Arc<Live>) -> bool;
+
+    /// Has a worker stop accepting, finish by the deadline and end; another call moves the deadline. Does not block;
+    /// false if its mailbox is full.
+    fn drain(&self, worker: usize, deadline: Instant) -> bool;
+
+    /// Goes on in the files that now have the logs' names.
+    fn reopen_logs(&self);
+
+    /// What a request would meet. No traffic, no state moved.
+    fn explain(&self, question: &Question, snapshot: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered>;
+}
+
+/// A request that need not be made.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// The method.
+    pub method: String,
+    /// An absolute URL, or a path beside a Host header.
+    pub url: String,
+    /// Header fields: a value, or a list of values, by name.
+    #[serde(default)]
+    pub headers: std::collections::BTreeMap<String, Values>,
+    /// The client's address.
+    #[serde(default)]
+    pub client: Option<IpAddr>,
+    /// The listener's name; absent: the only one.
+    #[serde(default)]
+    pub listener: Option<String>,
+}
+
+/// One value or several.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Values {
+    /// One.
+    One(String),
+    /// A line each.
+    Many(Vec<String>),
+}
+
+impl Values {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+        .iter()
+        .map(String::as_str)
+    }
+}
+
+/// Why a question has no answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unanswered {
+    /// The key of the question that is at fault, if one is.
+    pub field: Option<&'static str>,
+    /// One sentence.
+    pub message: String,
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Orders on their way to one worker: the newest of each kind, until its mailbox takes them.
+#[derive(Default)]
+pub(super) struct Outbox {
+    live: Option<Arc<Live>>,
+    drain: Option<Instant>,
+}
+
+impl Outbox {
+    /// Queues a table of endpoints, in place of an older one.
+    pub(super) fn follow(&mut self, live: &Arc<Live>) {
+        self.live = Some(Arc::clone(live));
+    }
+
+    /// Forgets a table of endpoints that belongs to an older configuration.
+    pub(super) fn forget(&mut self) {
+        self.live = None;
+    }
+
+    /// Queues a drain, in place of an older one.
+    pub(super) fn drain(&mut self, deadline: Instant) {
+        self.drain = Some(deadline);
+    }
+
+    /// Sends what the worker's mailbox takes. Whether nothing is left.
+    pub(super) fn flush(&mut self, process: &dyn Process, facts: &Facts, worker: usize, now: Instant) -> bool {
+        let beats = facts.workers()[worker].last_beat().is_none_or(|beat| now.since(beat) < BEAT_MAX);
+        if self.live.as_ref().is_some_and(|live| beats && process.follow(worker, live)) {
+            self.live = None;
+        }
+        if self.drain.is_some_and(|deadline| process.drain(worker, deadline)) {
+            self.drain = None;
+        }
+        self.live.is_none() && self.drain.is_none()
+    }
+}

@@ -1,0 +1,343 @@
+//! The one task that decides for the process: signals, reloads, drains, and the tables of endpoints that workers get.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::live::Owner;
+use super::port::{Adopted, Outbox, Process, Refusal};
+use super::probe::{ProbeResult, Prober};
+use super::resolver::{self, DnsUpdate, Resolver, Wanted};
+use super::signal::Signal;
+use super::{Clock, Facts};
+use crate::config::Document;
+use crate::target::{Live, Report};
+
+/// How long news is collected, and how soon a full mailbox is offered again what it did not take.
+const TURN: Duration = Duration::from_millis(5);
+/// How soon time is looked at where something ends by it.
+const SOON: Duration = Duration::from_millis(100);
+/// From one try to bind what is unbound to the next.
+const BIND_AGAIN: Duration = Duration::from_secs(1);
+/// Events of one kind taken in a turn, so that no kind starves the others.
+const EVENTS_AT_ONCE: usize = 1024;
+
+/// The configuration in force, and its endpoints as they stand.
+#[derive(Clone)]
+pub(super) struct Standing {
+    pub(super) adopted: Arc<Adopted>,
+    pub(super) live: Arc<Live>,
+}
+
+/// What the supervisor lets the API see.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) ejections: Arc<Ejections>,
+}
+
+impl Seen {
+    /// What stands now.
+    pub(super) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+}
+
+/// Ejections so far, and those refused.
+#[derive(Default)]
+pub(super) struct Ejections {
+    pub(super) made: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
+
+/// What the supervisor is made of.
+pub(super) struct Parts {
+    pub(super) facts: Arc<Facts>,
+    pub(super) clock: Clock,
+    pub(super) process: Arc<dyn Process>,
+    pub(super) resolver: Arc<Resolver>,
+    pub(super) prober: Prober,
+}
+
+/// What the supervisor listens to.
+pub(super) struct Events {
+    pub(super) dns: mpsc::Receiver<DnsUpdate>,
+    pub(super) probes: mpsc::Receiver<ProbeResult>,
+    pub(super) reports: mpsc::Receiver<Report>,
+}
+
+/// The way of facts about endpoints from the workers to control. A full queue loses them; the caller counts.
+#[derive(Clone)]
+pub struct Reports(mpsc::Sender<Report>);
+
+/// Its other end, for [`super::Control::start`].
+pub struct Reported(pub(super) mpsc::Receiver<Report>);
+
+/// Facts about endpoints that may wait.
+const REPORTS_MAX: usize = 4096;
+
+impl Reports {
+    /// Makes the way.
+    pub fn channel() -> (Self, Reported) {
+        let (sender, receiver) = mpsc::channel(REPORTS_MAX);
+        (Self(sender), Reported(receiver))
+    }
+
+    /// Queues a report. On `false` it is lost: count it under [`crate::base::metric::Queue::Outlier`].
+    pub fn send(&self, report: Report) -> bool {
+        self.0.try_send(report).is_ok()
+    }
+}
+
+pub(super) struct Supervisor {
+    parts: Parts,
+    outboxes: Vec<Outbox>,
+    owner: Owner,
+    standing: watch::Sender<Standing>,
+    ejections: Arc<Ejections>,
+    drain: Drain,
+    /// Every worker has taken all its orders.
+    delivered: bool,
+}
+
+/// What was learned since the last table.
+#[derive(Default)]
+struct News {
+    dns: Vec<DnsUpdate>,
+    probes: Vec<ProbeResult>,
+    reports: Vec<Report>,
+}
+
+impl News {
+    /// Waits for the first.
+    async fn begin(&mut self, events: &mut Events) {
+        tokio::select! {
+            Some(update) = events.dns.recv() => self.dns.push(update),
+            Some(result) = events.probes.recv() => self.probes.push(result),
+            Some(report) = events.reports.recv() => self.reports.push(report),
+        }
+    }
+
+    /// Takes what else is there.
+    fn take_rest(&mut self, events: &mut Events) {
+        self.dns.extend(std::iter::from_fn(|| events.dns.try_recv().ok()).take(EVENTS_AT_ONCE));
+        self.probes.extend(std::iter::from_fn(|| events.probes.try_recv().ok()).take(EVENTS_AT_ONCE));
+        self.reports.extend(std::iter::from_fn(|| events.reports.try_recv().ok()).take(EVENTS_AT_ONCE));
+    }
+}
+
+/// How far a drain has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Drain {
+    No,
+    /// Not ready, still accepting, until then.
+    Announced(tokio::time::Instant),
+    /// The workers have been told.
+    Begun,
+}
+
+impl Supervisor {
+    /// Puts the first configuration in force.
+    pub(super) fn new(parts: Parts, first: Document) -> Result<(Self, Seen), Refusal> {
+        let workers = parts.facts.workers().len();
+        let mut owner = Owner::new(workers, (parts.clock)());
+        let adopted = adopt(&*parts.process, &mut owner, parts.clock, first, true)?;
+        let standing = Standing { adopted: Arc::new(adopted), live: Arc::clone(owner.live()) };
+        let (standing, standing_seen) = watch::channel(standing);
+        let ejections = Arc::<Ejections>::default();
+        let seen = Seen { standing: standing_seen, ejections: Arc::clone(&ejections) };
+        let outboxes = (0..workers).map(|_| Outbox::default()).collect();
+        let mut supervisor = Self { parts, outboxes, owner, standing, ejections, drain: Drain::No, delivered: true };
+        supervisor.follow_adopted();
+        Ok((supervisor, seen))
+    }
+
+    pub(super) fn flips(&self) -> super::live::FlipTable {
+        self.owner.flips()
+    }
+
+    /// Works until the runtime ends.
+    pub(super) async fn run(mut self, mut signals: mpsc::Receiver<Signal>, mut events: Events) {
+        let mut bind_at = tokio::time::Instant::now() + BIND_AGAIN;
+        loop {
+            let mut news = News::default();
+            tokio::select! {
+                Some(signal) = signals.recv() => self.obey(signal),
+                () = news.begin(&mut events) => {
+                    tokio::time::sleep(TURN).await;
+                    news.take_rest(&mut events);
+                }
+                () = tokio::time::sleep(self.pause()) => {}
+            }
+            self.learn(news);
+            self.go_on_draining();
+            self.flush();
+            if bind_at <= tokio::time::Instant::now() {
+                bind_at = tokio::time::Instant::now() + BIND_AGAIN;
+                self.bind_again();
+            }
+        }
+    }
+
+    /// How long nothing is to be done unless something happens.
+    fn pause(&self) -> Duration {
+        if !self.delivered {
+            TURN
+        } else if matches!(self.drain, Drain::Announced(_)) || self.owner.has_ejected() {
+            SOON
+        } else {
+            BIND_AGAIN
+        }
+    }
+
+    /// Makes one table of all that is new, so that a burst is one message per worker.
+    fn learn(&mut self, news: News) {
+        let now = (self.parts.clock)();
+        let moved = !news.dns.is_empty();
+        news.dns.into_iter().for_each(|update| self.owner.resolved(update));
+        news.probes.iter().for_each(|result| self.owner.probed(result, now));
+        news.reports.into_iter().for_each(|report| self.owner.reported(report, now));
+        self.owner.tick(now);
+        if let Some(live) = self.owner.publish(now) {
+            self.publish(&live, moved);
+        }
+        let (made, refused) = self.owner.ejections();
+        self.ejections.made.store(made, Ordering::Relaxed);
+        self.ejections.refused.store(refused, Ordering::Relaxed);
+    }
+
+    /// Sends what the workers take. One that stalls holds up no other.
+    fn flush(&mut self) {
+        let Parts { process, facts, clock, .. } = &self.parts;
+        let now = clock();
+        let each = self.outboxes.iter_mut().enumerate();
+        self.delivered = each.fold(true, |all, (worker, outbox)| outbox.flush(&**process, facts, worker, now) && all);
+    }
+
+    fn publish(&mut self, live: &Arc<Live>, moved: bool) {
+        self.standing.send_modify(|standing| standing.live = Arc::clone(live));
+        if moved {
+            self.parts.prober.follow(live);
+        }
+        self.outboxes.iter_mut().for_each(|outbox| outbox.follow(live));
+    }
+
+    /// Has names resolved and endpoints probed as the configuration in force says.
+    fn follow_adopted(&mut self) {
+        let Standing { adopted, live } = self.standing.borrow().clone();
+        self.outboxes.iter_mut().for_each(Outbox::forget);
+        let document = &adopted.snapshot.document;
+        self.parts.resolver.want(resolver::Settings::from(&document.resolver), wanted(document, &live));
+        self.parts.prober.follow(&live);
+        self.parts.facts.set_reload_refused(None);
+        tracing::info!(generation = adopted.snapshot.generation, "configuration in force");
+    }
+
+    fn obey(&mut self, signal: Signal) {
+        tracing::info!(signal = signal.name(), "signal received");
+        match signal {
+            Signal::Reload if self.drain != Drain::No => {}
+            Signal::Reload => {
+                self.reload();
+                self.reopen_logs();
+            }
+            Signal::ReopenLogs => self.reopen_logs(),
+            Signal::Stop => self.stop(),
+        }
+    }
+
+    /// A document that does not build changes nothing. While it is built, this task's thread does nothing else; the
+    /// API and the probes go on.
+    fn reload(&mut self) {
+        let Parts { process, clock, .. } = &self.parts;
+        let (process, clock, owner) = (Arc::clone(process), *clock, &mut self.owner);
+        let adopted = tokio::task::block_in_place(|| match process.read() {
+            Ok(document) => adopt(&*process, owner, clock, document, false),
+            Err(problems) => Err(problems.into()),
+        });
+        match adopted {
+            Ok(adopted) => {
+                let live = Arc::clone(self.owner.live());
+                self.standing.send_replace(Standing { adopted: Arc::new(adopted), live });
+                self.follow_adopted();
+            }
+            Err(refusal) => {
+                let why = refusal.to_string();
+                why.lines().for_each(|problem| tracing::error!(problem, "the reload changed nothing"));
+                self.parts.facts.set_reload_refused(why.lines().next().map(str::to_owned));
+            }
+        }
+    }
+
+    /// Files may be slow to open: off this task.
+    fn reopen_logs(&self) {
+        let process = Arc::clone(&self.parts.process);
+        drop(tokio::task::spawn_blocking(move || process.reopen_logs()));
+    }
+
+    /// The first signal drains, a second ends it now.
+    fn stop(&mut self) {
+        if self.drain != Drain::No {
+            return self.order_drain((self.parts.clock)());
+        }
+        self.parts.facts.drain();
+        let delay = self.standing.borrow().adopted.snapshot.document.drain.delay;
+        self.drain = Drain::Announced(tokio::time::Instant::now() + delay);
+        self.go_on_draining();
+    }
+
+    /// Tells the workers, once the delay is over.
+    fn go_on_draining(&mut self) {
+        if let Drain::Announced(until) = self.drain
+            && tokio::time::Instant::now() >= until
+        {
+            let timeout = self.standing.borrow().adopted.snapshot.document.drain.timeout;
+            self.order_drain((self.parts.clock)() + timeout);
+        }
+    }
+
+    fn order_drain(&mut self, deadline: crate::base::Instant) {
+        self.drain = Drain::Begun;
+        self.outboxes.iter_mut().for_each(|outbox| outbox.drain(deadline));
+        self.flush();
+    }
+
+    /// Has what is unbound tried again, off this task: binding may wait for a name service or a file system.
+    fn bind_again(&self) {
+        if self.drain == Drain::No && !self.parts.facts.unbound().is_empty() {
+            let process = Arc::clone(&self.parts.process);
+            drop(tokio::task::spawn_blocking(move || process.bind()));
+        }
+    }
+}
+
+/// Puts a configuration in force, with the table of endpoints that `owner` makes for it.
+fn adopt(
+    process: &dyn Process,
+    owner: &mut Owner,
+    clock: Clock,
+    document: Document,
+    first: bool,
+) -> Result<Adopted, Refusal> {
+    process.adopt(document, &mut |snapshot| owner.adopt(&snapshot.groups, first, clock()))
+}
+
+/// The names of a configuration's targets, and who uses them.
+fn wanted(document: &Document, live: &Live) -> Vec<Wanted> {
+    let route_names: std::collections::HashMap<u32, &str> =
+        document.routes.iter().map(|route| (route.id, route.name.as_str())).collect();
+    let mut wanted: std::collections::BTreeMap<&str, Vec<String>> = std::collections::BTreeMap::new();
+    for route in live.routes() {
+        let groups = route.groups();
+        for (target, name, _) in groups.names() {
+            let route = route_names.get(&groups.route).copied().unwrap_or_default();
+            wanted.entry(name).or_default().push(format!("{route}/{}", groups.targets[target].name));
+        }
+    }
+    wanted.into_iter().map(|(name, used_by)| Wanted { hostname: name.into(), used_by }).collect()
+}
+
+#[cfg(test)]
+mod tests;

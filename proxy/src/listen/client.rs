@@ -1,0 +1,149 @@
+//! An accepted connection: its socket, its one timer, and what others may ask of it while it waits.
+
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Lease;
+use crate::base::Instant;
+use crate::ring::{self, Socket, Timer};
+
+/// A drain lets a connection that has just been used wait so long for one more request: its client may have sent it
+/// already, and would find it reset.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What a connection is doing, as far as a drain must know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Doing {
+    /// Waiting for a further request's first octet, since then.
+    Idle(Instant),
+    /// Within a request, or waiting for its first.
+    Busy,
+}
+
+/// What a connection has been told to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// Nothing.
+    Nothing,
+    /// End after the request that it is in.
+    Finish,
+    /// End now.
+    Cut,
+}
+
+/// Why waiting ended without the awaited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stopped {
+    /// The deadline passed.
+    Late,
+    /// Told to finish, while idle.
+    Finish,
+    /// Told to end now.
+    Cut,
+}
+
+/// One client connection.
+pub struct Client {
+    /// Its socket.
+    pub socket: Socket,
+    /// The listener it came in by.
+    pub listener: Arc<str>,
+    /// The other end; none on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// The other end's address as text; `unix` on a Unix socket.
+    pub peer_text: Box<str>,
+    /// The listener's port.
+    pub port: u16,
+    /// Octets received that a request's record has counted.
+    pub accounted_in: Cell<u64>,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// Requests that have begun on it.
+    pub requests: Cell<u32>,
+    timer: Timer,
+    doing: Cell<Doing>,
+    told: Cell<Told>,
+    _leases: (Lease, Option<Lease>),
+}
+
+impl Client {
+    /// Takes an accepted socket; the leases count it in the caps on connections.
+    pub fn new(socket: Socket, listener: Arc<str>, port: u16, leases: (Lease, Option<Lease>)) -> Rc<Self> {
+        let peer = socket.peer_addr();
+        Rc::new(Self {
+            socket,
+            listener,
+            peer,
+            peer_text: peer.map_or("unix".into(), |peer| peer.ip().to_canonical().to_string().into()),
+            port,
+            accounted_in: Cell::new(0),
+            accepted: ring::now(),
+            requests: Cell::new(0),
+            timer: Timer::new(),
+            doing: Cell::new(Doing::Busy),
+            told: Cell::new(Told::Nothing),
+            _leases: leases,
+        })
+    }
+
+    /// The peer's address.
+    pub fn peer_ip(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
+    }
+
+    /// Says what it is doing now.
+    pub fn set_doing(&self, doing: Doing) {
+        self.doing.set(doing);
+    }
+
+    /// What it has been told.
+    pub fn told(&self) -> Told {
+        self.told.get()
+    }
+
+    /// Tells it to finish or to end; wakes it if that concerns what it waits for.
+    pub fn tell(&self, told: Told) {
+        self.told.set(told);
+        if let Some(end) = self.end_of_wait() {
+            self.timer.set(Some(end));
+        }
+    }
+
+    /// Waits for `what` until `deadline`, or until told to stop.
+    ///
+    /// # Errors
+    /// Why it stopped waiting.
+    pub async fn within<T>(&self, deadline: Option<Instant>, what: impl Future<Output = T>) -> Result<T, Stopped> {
+        let end = match self.end_of_wait() {
+            Some(end) => Some(end.earliest(deadline)),
+            None => deadline,
+        };
+        self.timer.set(end);
+        self.timer.race(what).await.map_err(|_| self.stopped())
+    }
+
+    /// When waiting must end because of what it was told.
+    fn end_of_wait(&self) -> Option<Instant> {
+        match (self.told.get(), self.doing.get()) {
+            (Told::Cut, _) => Some(Instant::from_nanos(0)),
+            (Told::Finish, Doing::Idle(since)) => Some(since + GRACE),
+            _ => None,
+        }
+    }
+
+    fn stopped(&self) -> Stopped {
+        match self.told.get() {
+            Told::Cut => Stopped::Cut,
+            Told::Finish if self.end_of_wait().is_some_and(|end| end <= ring::now()) => Stopped::Finish,
+            _ => Stopped::Late,
+        }
+    }
+}
+
+/// The point `limit` from `now`; none for zero, which is no limit.
+pub fn deadline(now: Instant, limit: Duration) -> Option<Instant> {
+    (!limit.is_zero()).then(|| now + limit)
+}

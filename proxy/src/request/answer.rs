@@ -1,0 +1,243 @@
+//! Answers of weir's own: error pages, redirects, static targets, and what a bad head gets.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::body::{ClientBody, close_gently};
+use super::decide::Decided;
+use super::record::Record;
+use super::{Exchange, ListenerPlan};
+use crate::base::metric::Limit;
+use crate::base::{Fault, Reason};
+use crate::buf::{SendBuf, spare_vec};
+use crate::http::{BodyLength, Connection, Edits, Head, Method, Request, ResponseOut, write_response_head};
+use crate::listen::Client;
+use crate::respond::{Wanted, render};
+use crate::ring::{self, Timer};
+use crate::route::{Facts, Redirect, Route};
+use crate::target::groups::Static;
+use crate::worker::{Current, Worker};
+
+/// An answer's status, fields (in `edits`) and body.
+struct Answer {
+    status: u16,
+    body: Body,
+}
+
+enum Body {
+    None,
+    Owned(Vec<u8>),
+    Shared(Arc<[u8]>),
+}
+
+impl Body {
+    fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Owned(octets) => octets.len(),
+            Self::Shared(octets) => octets.len(),
+        }
+    }
+}
+
+/// Answers with the route's Location.
+pub(super) async fn redirect(
+    exchange: &Exchange<'_>,
+    decided: &Decided<'_, '_>,
+    redirect: &Redirect,
+    record: &mut Record,
+    body: &ClientBody,
+    edits: &mut Edits,
+    text: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    redirect.location(&decided.incoming(&exchange.request), text)?;
+    if !edits.add(b"Location", text) {
+        return Err(Fault::new(Reason::RedirectFailed));
+    }
+    exchange.edit_response(decided.route, edits, text);
+    let answer = Answer { status: redirect.status, body: Body::None };
+    exchange.answer(answer, record, body, edits).await
+}
+
+impl Exchange<'_> {
+    /// Answers with a static target's response.
+    pub(super) async fn answer_static(
+        &self,
+        fixed: &Static,
+        route: &Route,
+        record: &mut Record,
+        body: &ClientBody,
+        edits: &mut Edits,
+        text: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        for (name, value) in &fixed.headers {
+            edits.add(name.as_bytes(), value.as_bytes());
+        }
+        self.edit_response(route, edits, text);
+        let answer = Answer { status: fixed.status, body: Body::Shared(fixed.body.clone()) };
+        self.answer(answer, record, body, edits).await
+    }
+
+    /// A fault's one place to become an answer: a page, or the end of a response that has begun.
+    pub(super) async fn fail(&self, fault: Fault, record: &mut Record, body: &mut ClientBody, edits: &mut Edits) {
+        record.reason = fault.reason;
+        count_limit(self.worker, fault.reason);
+        let silent = fault.status == 0 || fault.reason == Reason::ClientCancelled;
+        if record.answered || silent {
+            // What has begun never ends cleanly, so that nobody takes a part for the whole.
+            record.keep_alive = false;
+            if record.close_delimited || fault.reason == Reason::ClientTooSlow {
+                self.client.socket.set_linger_reset();
+            }
+            if !record.answered {
+                record.status = if fault.reason == Reason::ClientCancelled { 499 } else { 0 };
+            }
+            record.answered = true;
+            return;
+        }
+        edits.clear();
+        let mut page = Vec::new();
+        let id = self.id_text();
+        let accept = self.request.field(b"accept");
+        let kind = render(&mut page, &self.rules.pages, Wanted::from_accept(accept), fault.status, fault.reason, id);
+        edits.add(b"Content-Type", kind.as_bytes());
+        edits.add(b"Cache-Control", b"no-store");
+        if let Some(seconds) = retry_after(fault.reason) {
+            edits.add(b"Retry-After", seconds);
+        }
+        if let Some(route) = record.route.and_then(|at| self.route_at(at)).filter(|route| route.edit_error_pages) {
+            self.edit_response(route, edits, &mut Vec::new());
+        }
+        let answer = Answer { status: fault.status, body: Body::Owned(page) };
+        if let Err(end) = self.answer(answer, record, body, edits).await {
+            record.keep_alive = false;
+            // The page could not be delivered; the fault that it told of stays the reason.
+            let _ = end;
+        }
+    }
+
+    fn route_at(&self, position: usize) -> Option<&Route> {
+        self.current.snapshot.table.routes().iter().find(|route| route.position == position)
+    }
+
+    /// The request's id as text.
+    pub(super) fn id_text(&self) -> &str {
+        std::str::from_utf8(&self.id).unwrap_or_default()
+    }
+
+    /// Name and value of the request id's header.
+    pub(super) fn id_header(&self) -> (&[u8], &[u8]) {
+        (self.listener.1.request_id_header.as_bytes(), &self.id)
+    }
+
+    /// The facts that header edits may name.
+    pub(super) fn facts<'f>(&'f self, route: &'f Route) -> Facts<'f> {
+        Facts {
+            client_ip: self.client.peer_ip(),
+            host: self.request.host(),
+            method: self.request.method(),
+            path: self.request.path_raw(),
+            route: &route.name,
+            request_id: &self.id,
+        }
+    }
+
+    /// Applies the route's response edits to fields of weir's own.
+    fn edit_response(&self, route: &Route, edits: &mut Edits, text: &mut Vec<u8>) {
+        if !route.response_headers.is_empty() {
+            route.response_headers.apply(&self.facts(route), |_| false, text, edits);
+        }
+    }
+
+    async fn answer(&self, answer: Answer, record: &mut Record, body: &ClientBody, edits: &Edits) -> Result<(), Fault> {
+        record.keep_alive &= body.allows_reuse();
+        let bodiless = matches!(answer.status, 204 | 304) || self.request.verb() == Method::Head;
+        let length = answer.body.len() as u64;
+        let out = ResponseOut {
+            status: answer.status,
+            upstream: None,
+            body: if bodiless { BodyLength::None } else { BodyLength::Length(length) },
+            stated_length: (bodiless && answer.status != 204 && length > 0).then_some(length),
+            version: self.request.version(),
+            connection: if record.keep_alive { Connection::KeepAlive } else { Connection::Close },
+            date: &[],
+            request_id: self.id_header(),
+            edits,
+        };
+        let mut octets = spare_vec();
+        self.write_head(&mut octets, out);
+        let mut send = SendBuf::new();
+        send.push_vec(octets);
+        record.status = answer.status;
+        record.answered = true;
+        if !bodiless {
+            record.body_out = length;
+            match answer.body {
+                Body::None => {}
+                Body::Owned(octets) => send.push_vec(octets),
+                Body::Shared(octets) => send.push_arc(octets),
+            }
+        }
+        self.send(send).await
+    }
+
+    /// Writes a response head with the date of now.
+    pub(super) fn write_head(&self, octets: &mut Vec<u8>, out: ResponseOut<'_>) {
+        self.worker.wall.with_date(ring::now(), |date| write_response_head(octets, &ResponseOut { date, ..out }));
+    }
+}
+
+/// Answers a head that is bad, late or cut, records it, and closes.
+pub(super) async fn bad_head(
+    worker: &Worker,
+    client: &Client,
+    current: &Rc<Current>,
+    listener: (usize, &ListenerPlan),
+    fault: Fault,
+    octets: &[u8],
+    head: &Head,
+) {
+    let mut record = Record::begin(worker, client, ring::now());
+    let timer = Timer::new();
+    let exchange = Exchange {
+        worker,
+        client,
+        current,
+        listener,
+        rules: &listener.1.rules,
+        request: Request::new(head, octets),
+        deadline: None,
+        timer: &timer,
+        id: record.id.text(),
+    };
+    record.keep_alive = false;
+    let mut body = ClientBody::broken();
+    exchange.fail(fault, &mut record, &mut body, &mut Edits::new()).await;
+    if record.status != 0 {
+        close_gently(client, gentle(listener.1.rules.timeouts.linger)).await;
+    }
+    record.finish(&exchange, &body);
+}
+
+/// A close without any patience would reset, and take the answer with it.
+fn gentle(linger: Duration) -> Duration {
+    linger.max(Duration::from_millis(1))
+}
+
+/// RFC 9110 section 10.2.3.
+fn retry_after(reason: Reason) -> Option<&'static [u8]> {
+    matches!(reason, Reason::Overloaded | Reason::UpstreamQueueFull | Reason::UpstreamQueueTimeout).then_some(b"1")
+}
+
+fn count_limit(worker: &Worker, reason: Reason) {
+    let limit = match reason {
+        Reason::TargetTooLong => Limit::Target,
+        Reason::HeadersTooLarge => Limit::Head,
+        Reason::HeadersTooMany => Limit::Fields,
+        Reason::QueryTooMany => Limit::QueryPairs,
+        Reason::UpstreamQueueFull => Limit::Queue,
+        _ => return,
+    };
+    worker.counters.limit(limit);
+}

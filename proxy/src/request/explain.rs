@@ -1,0 +1,207 @@
+//! Explain: what a request would meet, by the decisions that traffic meets, without traffic and without moving state.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::decide::{Decision, KeyView, decide};
+use crate::base::{Fault, Instant};
+use crate::config::Snapshot;
+use crate::control::{Question, Unanswered};
+use crate::http::{Head, HeadLimits, Request, parse_request};
+use crate::route::{Query, Verdict};
+use crate::target::explain::rows;
+use crate::target::{Ask, Balancers, Live, RouteLive};
+use crate::worker::clock;
+
+/// Answers a question.
+///
+/// # Errors
+/// The question cannot be put as a request.
+pub fn explain(snapshot: &Snapshot, live: &Live, question: &Question) -> Result<Value, Unanswered> {
+    let listener = listener(snapshot, question)?;
+    let octets = octets(question)?;
+    let mut head = Head::new();
+    let limits = HeadLimits { head_max: octets.len() + 1, target_max: octets.len(), ..HeadLimits::default() };
+    let mut answer = json!({
+        "generation": snapshot.generation,
+        "listener": snapshot.listeners[listener].name.as_ref(),
+    });
+    match parse_request(&octets, &limits, &mut head) {
+        Ok(Some(_)) => {}
+        Ok(None) => return Err(bad(None, "the request is incomplete")),
+        Err(fault) => {
+            put(&mut answer, "fault", fault_value(fault));
+            return Ok(answer);
+        }
+    }
+    let request = Request::new(&head, &octets);
+    explain_request(snapshot, live, listener, &request, question.client, &mut answer);
+    Ok(answer)
+}
+
+fn bad(field: Option<&'static str>, message: &str) -> Unanswered {
+    Unanswered { field, message: message.to_owned() }
+}
+
+fn listener(snapshot: &Snapshot, question: &Question) -> Result<usize, Unanswered> {
+    let Some(name) = &question.listener else {
+        return match snapshot.listeners.len() {
+            1 => Ok(0),
+            0 => Err(bad(Some("listener"), "the configuration has no listener")),
+            _ => Err(bad(Some("listener"), "say which listener: the configuration has several")),
+        };
+    };
+    let found = snapshot.listeners.iter().position(|plan| *plan.name == **name);
+    found.ok_or_else(|| bad(Some("listener"), &format!("there is no listener \"{name}\"")))
+}
+
+/// The question as a client would send it, so that it is read as traffic is.
+fn octets(question: &Question) -> Result<Vec<u8>, Unanswered> {
+    let clean = |text: &str| !text.is_empty() && !text.bytes().any(|octet| octet <= b' ' || octet == 0x7f);
+    if !clean(&question.method) {
+        return Err(bad(Some("method"), "the method is not a token"));
+    }
+    if !clean(&question.url) {
+        return Err(bad(Some("url"), "the URL is empty, or holds a space or a control character"));
+    }
+    let (host, target) = match question.url.split_once("://") {
+        None => (None, question.url.clone()),
+        Some(("http", rest)) => {
+            let cut = rest.find(['/', '?']).unwrap_or(rest.len());
+            let (host, path) = rest.split_at(cut);
+            let slash = if path.starts_with('/') { "" } else { "/" };
+            (Some(host), format!("{slash}{path}"))
+        }
+        Some(_) => return Err(bad(Some("url"), "only http URLs are served")),
+    };
+    let target = target.split('#').next().unwrap_or_default().to_owned();
+    let mut octets = format!("{} {target} HTTP/1.1\r\n", question.method).into_bytes();
+    let has_host = question.headers.keys().any(|name| name.eq_ignore_ascii_case("host"));
+    if !has_host {
+        octets.extend_from_slice(format!("Host: {}\r\n", host.unwrap_or("localhost")).as_bytes());
+    }
+    for (name, values) in &question.headers {
+        for value in values.iter() {
+            octets.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+    }
+    octets.extend_from_slice(b"\r\n");
+    Ok(octets)
+}
+
+fn explain_request(
+    snapshot: &Snapshot,
+    live: &Live,
+    listener: usize,
+    request: &Request<'_>,
+    client: Option<IpAddr>,
+    answer: &mut Value,
+) {
+    let merge = snapshot.document.listeners[listener].merge_slashes;
+    if let Ok(paths) = request.paths(merge) {
+        let text = |octets: &[u8]| Value::from(String::from_utf8_lossy(octets));
+        put(answer, "paths", json!({ "path": text(&paths.path), "route_path": text(&paths.route_path) }));
+        let explained = snapshot.table.explain(listener, &Query::new(request, &paths, client));
+        let routes: Vec<Value> = explained
+            .routes
+            .iter()
+            .map(|one| {
+                let mut row = json!({ "id": one.id, "priority": one.priority, "verdict": one.verdict.token() });
+                if one.verdict == Verdict::Failed {
+                    put(&mut row, "predicate", one.predicate.as_ref().into());
+                    put(&mut row, "expected", one.expected.as_str().into());
+                    put(&mut row, "actual", one.actual.as_str().into());
+                }
+                row
+            })
+            .collect();
+        put(answer, "routes", routes.into());
+        put(answer, "winner", explained.winner.into());
+        if let Some(disagreement) = explained.disagreement {
+            put(answer, "disagreement", disagreement.into());
+        }
+    }
+    let decided = match decide(snapshot, listener, request, client) {
+        Ok(decided) => decided,
+        Err(fault) => return put(answer, "fault", fault_value(fault)),
+    };
+    put(answer, "route", json!({ "id": decided.route.id, "name": decided.route.name.as_ref() }));
+    let mut text = Vec::new();
+    match decided.decision {
+        Decision::Redirect(redirect) => match redirect.location(&decided.incoming(request), &mut text) {
+            Ok(()) => {
+                let location = String::from_utf8_lossy(&text).into_owned();
+                put(answer, "redirect", json!({ "status": redirect.status, "location": location }));
+            }
+            Err(fault) => put(answer, "fault", fault_value(fault)),
+        },
+        Decision::Forward => {
+            match decided.rewrite(request, &mut text) {
+                Ok(path) if path.rewritten => put(answer, "rewrite", String::from_utf8_lossy(&text).into()),
+                Ok(_) => {}
+                Err(fault) => put(answer, "fault", fault_value(fault)),
+            }
+            let slot = snapshot.routes[decided.route.position].slot;
+            if let Some(route) = slot.and_then(|slot| live.route(slot)) {
+                explain_targets(route, &KeyView { request: *request, client }, answer);
+            }
+        }
+    }
+}
+
+fn explain_targets(route: &RouteLive, keys: &KeyView<'_>, answer: &mut Value) {
+    let now = clock();
+    let groups = route.groups();
+    // Its own balancers: a question takes nobody's turn.
+    let mut balancers = Balancers::new(0, 0, |_| {});
+    let balancer = balancers.of(route);
+    let choice = balancer.choose(route, keys, now);
+    let rows: Vec<Value> = rows(route, choice, None, now)
+        .iter()
+        .map(|row| {
+            json!({
+                "target": row.target,
+                "address": row.address,
+                "group": row.group,
+                "weight": row.weight,
+                "state": row.state,
+                "inflight": row.inflight,
+                "skip_reason": row.skip_reason.map(|reason| reason.word()),
+            })
+        })
+        .collect();
+    put(answer, "endpoints", rows.into());
+    put(answer, "policy", groups.balance.word().into());
+    let Some(choice) = choice else {
+        return put(answer, "fault", fault_value(Fault::new(crate::base::Reason::NoRouteTargetAvailable)));
+    };
+    let group = &groups.groups[usize::from(choice.group)];
+    put(answer, "group", json!({ "priority_group": group.priority, "why": choice.mode.word() }));
+    if groups.sides.len() > 1 {
+        put(answer, "split", groups.side_name(choice.group).into());
+    }
+    if groups.balance.is_hash() {
+        let ask = Ask { keys, choice, now, unix: unix(), exclude: &[], idle: &|_| false };
+        let pick = balancer.preview(route, &ask);
+        let named = pick.map(|(target, endpoint)| {
+            let address = route.targets()[usize::from(target)].endpoints[usize::from(endpoint)].address;
+            json!({ "target": groups.targets[usize::from(target)].name, "address": address.map(|at| at.to_string()) })
+        });
+        put(answer, "pick", named.into());
+    }
+}
+
+fn unix() -> u64 {
+    crate::worker::Wall::new(Instant::default()).unix_ns(Instant::default()) / 1_000_000_000
+}
+
+fn fault_value(fault: Fault) -> Value {
+    json!({ "reason": fault.reason.token(), "status": fault.status, "message": fault.reason.text() })
+}
+
+fn put(value: &mut Value, key: &str, what: Value) {
+    if let Value::Object(object) = value {
+        object.insert(key.to_owned(), what);
+    }
+}

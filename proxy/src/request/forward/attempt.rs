@@ -1,0 +1,323 @@
+//! One try at one endpoint: a connection, the request, the response.
+
+use std::cell::RefCell;
+use std::pin::pin;
+use std::time::Duration;
+
+use super::super::beside::Beside;
+use super::super::body::ClientBody;
+use super::super::record::Record;
+use super::super::relay::Ended;
+use super::super::upload::{Progress, Upload};
+use super::Forward;
+use super::response::Arrived;
+use crate::base::metric::{Limit, Phase};
+use crate::base::{Fault, Instant, Reason, Retry};
+use crate::buf::spare_vec;
+use crate::config::value::{Forwarded, UpstreamHost};
+use crate::http::{Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
+use crate::listen::deadline;
+use crate::ring;
+use crate::target::Picked;
+use crate::transport::{Key, Upstream, exchange_fault};
+
+/// One try.
+pub(super) struct Attempt<'f, 'a, 'b> {
+    pub(super) forward: &'f Forward<'a, 'b>,
+    pub(super) picked: &'f Picked,
+    /// Not on a connection from the pool.
+    pub(super) fresh_only: bool,
+    /// A status that counts as failed may be tried elsewhere.
+    pub(super) may_retry_status: bool,
+}
+
+/// How a try ended.
+pub(super) enum Tried {
+    /// The client has its answer, or never will.
+    Done(Result<(), Fault>),
+    /// Nothing has reached the client: another try may.
+    Failed(Failed),
+}
+
+/// A try that failed.
+pub(super) struct Failed {
+    pub(super) fault: Fault,
+    pub(super) on_reused: bool,
+    /// An octet of the request's body has left.
+    pub(super) body_begun: bool,
+    pub(super) took: Duration,
+    /// The budget has already granted another try.
+    pub(super) granted: bool,
+}
+
+impl<'b> Attempt<'_, '_, 'b> {
+    pub(super) async fn run(
+        &self,
+        record: &mut Record,
+        body: &mut ClientBody,
+        response: &mut ResponseHead,
+        edits: &mut Edits,
+        text: &mut Vec<u8>,
+    ) -> Tried {
+        let began = ring::now();
+        let upstream = match self.obtain(record).await {
+            Ok(upstream) => upstream,
+            Err(fault) => return self.failed(fault, false, &Progress::default(), began),
+        };
+        record.reused = upstream.is_reused();
+        let counted = (upstream.socket.received(), upstream.socket.sent());
+        let tried = self.exchange_on(&upstream, began, record, body, response, edits, text).await;
+        let counters = &self.forward.exchange.worker.counters;
+        counters.upstream_received.add(upstream.socket.received() - counted.0);
+        counters.upstream_sent.add(upstream.socket.sent() - counted.1);
+        match tried {
+            Ok(Some(reuse)) => {
+                self.give_back(upstream, reuse);
+                Tried::Done(Ok(()))
+            }
+            Ok(None) => Tried::Done(Ok(())),
+            Err(tried) => tried,
+        }
+    }
+
+    fn failed(&self, fault: Fault, on_reused: bool, progress: &Progress, began: Instant) -> Tried {
+        let took = ring::now().since(began);
+        Tried::Failed(Failed { fault, on_reused, body_begun: progress.begun.get(), took, granted: false })
+    }
+
+    /// A connection from the pool, or a new one.
+    async fn obtain(&self, record: &mut Record) -> Result<Upstream, Fault> {
+        let exchange = self.forward.exchange;
+        let counters = &exchange.worker.counters;
+        let unusable = Fault::new(Reason::InternalError);
+        let address = self.picked.address.ok_or(unusable)?;
+        if !self.fresh_only
+            && let Some(upstream) = exchange.worker.pool.borrow_mut().take(&Key { address }, ring::now())
+        {
+            counters.upstream_reuses.add(1);
+            upstream.begin();
+            return Ok(upstream);
+        }
+        let max = self.forward.live.groups().limits.connections_max;
+        let place = self.picked.inflight.connection(max).ok_or_else(|| {
+            counters.limit(Limit::EndpointConnections);
+            Fault::new(Reason::UpstreamQueueFull).retry(Retry::Safe)
+        })?;
+        counters.upstream_connects.add(1);
+        let began = ring::now();
+        let dial = Upstream::dial(address, place, exchange.rules.timeouts.connect);
+        let dialled = exchange.client.within(exchange.deadline, dial).await;
+        record.spent(Phase::Connect, began, ring::now());
+        let late = Fault::new(Reason::RequestTimeout);
+        let upstream = dialled.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))??;
+        upstream.begin();
+        Ok(upstream)
+    }
+
+    /// The exchange itself. `Some`: the connection may be used again, for so long.
+    #[expect(clippy::too_many_arguments, reason = "the scratch of a connection, lent part by part")]
+    async fn exchange_on(
+        &self,
+        upstream: &Upstream,
+        began: Instant,
+        record: &mut Record,
+        body: &mut ClientBody,
+        response: &mut ResponseHead,
+        edits: &mut Edits,
+        text: &mut Vec<u8>,
+    ) -> Result<Option<Duration>, Tried> {
+        let exchange = self.forward.exchange;
+        let timeouts = &exchange.rules.timeouts;
+        let progress = Progress::default();
+        let reusable = body.allows_reuse();
+        let has_body = !body.is_done() || body.received() > 0;
+        let head = self.write_head(upstream, edits, text);
+        let body = RefCell::new(body);
+        let upload = Upload {
+            client: exchange.client,
+            upstream,
+            body: &body,
+            replay: &self.forward.replay,
+            progress: &progress,
+            timer: exchange.timer,
+            timeouts,
+            deadline: exchange.deadline,
+            try_end: deadline(began, timeouts.try_),
+        };
+        let sending = async {
+            upload.run(head, has_body).await?;
+            // From here on only the client's going away ends the wait early.
+            exchange.client.socket.closed().await;
+            Err(Fault::new(Reason::ClientCancelled))
+        };
+        let sending = pin!(sending);
+        let mut beside = Beside::new(sending);
+        response.clear();
+        let arrived = {
+            let awaited = self.await_head(upstream, response, &progress);
+            let main = beside.run(awaited, |sent: &Result<(), Fault>| sent.err());
+            match exchange.client.within(exchange.deadline, main).await {
+                Ok(Ok(arrived)) => arrived,
+                Ok(Err(fault)) => Err(fault),
+                Err(stopped) => Err(exchange.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout))),
+            }
+        };
+        let now = ring::now();
+        let sent = progress.done.get().unwrap_or(now);
+        record.spent(Phase::Send, began, sent);
+        record.spent(Phase::Wait, sent, now);
+        let arrived = arrived.map_err(|fault| self.failed(fault, upstream.is_reused(), &progress, began))?;
+        let report = self.picked.inflight.answered(response.status(), now.since(sent.min(now)), now);
+        exchange.worker.report(report);
+        if self.is_retried(response.status(), &progress) {
+            let fault = Fault::new(Reason::UpstreamBadResponse).retry(Retry::Idempotent);
+            let took = now.since(began);
+            let (on_reused, body_begun) = (false, progress.begun.get());
+            return Err(Tried::Failed(Failed { fault, on_reused, body_begun, took, granted: true }));
+        }
+        record.keep_alive &= progress.done.get().is_some() || (reusable && !progress.held_back.get());
+        let relayed = self.respond(upstream, arrived, response, record, &mut beside, &progress, edits, text).await;
+        record.spent(Phase::Receive, now, ring::now());
+        let ended = relayed.map_err(|fault| Tried::Done(Err(fault)))?;
+        let whole = ended == Some(Ended::Clean) && progress.done.get().is_some();
+        if ended == Some(Ended::Surplus) {
+            exchange.worker.counters.upstream_unexpected.add(1);
+        }
+        Ok(if whole { self.reuse_for(upstream, response) } else { None })
+    }
+
+    /// The request's head as the upstream gets it.
+    fn write_head(&self, _: &Upstream, edits: &mut Edits, text: &mut Vec<u8>) -> Vec<u8> {
+        let Forward { exchange, decided, plan, path, live, .. } = self.forward;
+        let request = exchange.request;
+        edits.clear();
+        let rewritten = path.rewritten.then(|| std::mem::take(text));
+        if !path.stripped.is_empty() {
+            edits.set(b"X-Forwarded-Prefix", path.stripped);
+        }
+        let facts = exchange.facts(decided.route);
+        let has = |name: &[u8]| request.fields().any(|(field, _)| field.eq_ignore_ascii_case(name));
+        let target = usize::from(self.picked.target);
+        let of_target = plan.target_edits.get(target).filter(|edits| !edits.is_empty());
+        let of_route = Some(&decided.route.request_headers).filter(|edits| !edits.is_empty());
+        for own in of_route.into_iter().chain(of_target) {
+            own.apply(&facts, has, text, edits);
+        }
+        let authority = live.groups().targets[target].origin().map_or("", |origin| &origin.authority);
+        let upgrade = exchange.rules.websocket && request.websocket().is_some();
+        let out = RequestOut {
+            request,
+            path: rewritten.as_deref().unwrap_or(&decided.paths.spelled),
+            query: request.query(),
+            host: match &decided.route.rewrite.host {
+                UpstreamHost::Target => authority.as_bytes(),
+                UpstreamHost::Preserve => request.authority(),
+                UpstreamHost::Set(name) => name.as_bytes(),
+            },
+            body: request.head.body(),
+            expect_continue: request.head.expect_continue(),
+            connection: if upgrade { Connection::Upgrade } else { Connection::KeepAlive },
+            forwarding: Forwarding {
+                mode: match exchange.rules.forwarded {
+                    Forwarded::X => crate::http::Forwarded::X,
+                    Forwarded::Rfc7239 => crate::http::Forwarded::Rfc7239,
+                    Forwarded::Both => crate::http::Forwarded::Both,
+                    Forwarded::Off => crate::http::Forwarded::Off,
+                },
+                client: &exchange.client.peer_text,
+                proto: "http",
+                port: exchange.client.port,
+            },
+            request_id: exchange.id_header(),
+            edits,
+        };
+        let mut head = spare_vec();
+        write_request_head(&mut head, &out);
+        if let Some(rewritten) = rewritten {
+            // Another try sends the same path.
+            *text = rewritten;
+        }
+        head
+    }
+
+    /// Waits for the response's head; relays interim ones.
+    async fn await_head(
+        &self,
+        upstream: &Upstream,
+        response: &mut ResponseHead,
+        progress: &Progress,
+    ) -> Result<Arrived, Fault> {
+        loop {
+            let arrived = self.receive_head(upstream, response, progress).await?;
+            if !response.is_interim() {
+                return Ok(arrived);
+            }
+            self.relay_interim(upstream, arrived, response, progress);
+        }
+    }
+
+    fn is_retried(&self, status: u16, progress: &Progress) -> bool {
+        let retry = &self.forward.exchange.rules.retry;
+        let whole = !progress.begun.get() || self.forward.replay_is_whole();
+        self.may_retry_status && retry.statuses.contains(&status) && whole && self.forward.within_budget()
+    }
+
+    /// How long a connection whose exchange is whole may lie idle.
+    fn reuse_for(&self, upstream: &Upstream, response: &ResponseHead) -> Option<Duration> {
+        let pool = &self.forward.exchange.current.snapshot.document.pool;
+        let used_up = pool.requests_max != 0 && u64::from(upstream.exchanges.get()) >= pool.requests_max;
+        let aged = !pool.age_max.is_zero() && ring::now().since(upstream.born) >= pool.age_max;
+        if used_up || aged || !response.keep_alive() || upstream.closing.get() {
+            return None;
+        }
+        let idle = if pool.idle_timeout.is_zero() { Duration::from_secs(86_400) } else { pool.idle_timeout };
+        // A second less than the peer says: it must not close just as we send.
+        let told = upstream.told_idle.get().map(|told| told.saturating_sub(Duration::from_secs(1)));
+        Some(told.map_or(idle, |told| told.min(idle))).filter(|idle| !idle.is_zero())
+    }
+
+    fn give_back(&self, upstream: Upstream, idle: Duration) {
+        let exchange = self.forward.exchange;
+        let max = self.forward.live.groups().limits.connections_max;
+        if !upstream.is_wanted_elsewhere(max) && !exchange.worker.is_draining() {
+            let bounds = exchange.current.pool_bounds();
+            exchange.worker.pool.borrow_mut().put(upstream.key, upstream, ring::now(), idle, bounds);
+        }
+    }
+
+    /// Receives one head, interim or final.
+    async fn receive_head(
+        &self,
+        upstream: &Upstream,
+        response: &mut ResponseHead,
+        progress: &Progress,
+    ) -> Result<Arrived, Fault> {
+        let mut gathered: Option<Vec<u8>> = None;
+        loop {
+            let chunk = match upstream.timer.race(upstream.socket.recv()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => return Err(self.ended_early(gathered.is_some())),
+                Ok(Err(error)) => return Err(exchange_fault(&error)),
+                Err(_) => return Err(self.late(progress)),
+            };
+            if let Some(arrived) = Arrived::parse(&mut gathered, chunk, response)? {
+                return Ok(arrived);
+            }
+        }
+    }
+
+    fn ended_early(&self, begun: bool) -> Fault {
+        match begun {
+            true => Fault::new(Reason::UpstreamBadResponse),
+            false => Fault::new(Reason::UpstreamClosed).retry(Retry::Idempotent),
+        }
+    }
+
+    fn late(&self, progress: &Progress) -> Fault {
+        let reason = match progress.try_ended.get().is_some_and(|end| end <= ring::now()) {
+            true => Reason::UpstreamTryTimeout,
+            false => Reason::UpstreamResponseHeaderTimeout,
+        };
+        Fault::new(reason).retry(Retry::Idempotent)
+    }
+}

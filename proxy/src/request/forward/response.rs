@@ -1,0 +1,261 @@
+//! From an upstream's response head to the client's: interim responses, upgrades, pages in its place, its body.
+
+use super::super::beside::Beside;
+use super::super::record::Record;
+use super::super::relay::{Download, Ended, is_chunked};
+use super::super::upload::Progress;
+use super::attempt::Attempt;
+use crate::base::{Fault, Reason};
+use crate::buf::{Chunk, SendBuf, spare_vec};
+use crate::http::{
+    BodyLength, BodyReader, Connection, Edits, Method, Response, ResponseHead, ResponseOut, Version, client_body,
+    parse_response, write_continue, write_interim,
+};
+use crate::respond::{Wanted, render};
+use crate::ring;
+use crate::target::Stick;
+use crate::transport::Upstream;
+
+/// The longest response head.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// A parsed response head's octets, and what came behind it.
+pub(super) struct Arrived {
+    bytes: Bytes,
+    rest: Option<Chunk>,
+}
+
+enum Bytes {
+    Received(Chunk),
+    Gathered(Vec<u8>),
+}
+
+impl Arrived {
+    /// Parses in place if the head came whole, else gathers. None: more must come.
+    pub(super) fn parse(
+        gathered: &mut Option<Vec<u8>>,
+        mut chunk: Chunk,
+        response: &mut ResponseHead,
+    ) -> Result<Option<Self>, Fault> {
+        let rest = |chunk: Chunk| (!chunk.is_empty()).then_some(chunk);
+        let Some(bytes) = gathered else {
+            let Some(used) = parse_response(&chunk, response)? else {
+                *gathered = Some(chunk.to_vec());
+                return Ok(None);
+            };
+            let head = chunk.split_to(used);
+            return Ok(Some(Self { bytes: Bytes::Received(head), rest: rest(chunk) }));
+        };
+        let before = bytes.len();
+        let room = (HEAD_MAX + 1).saturating_sub(before).min(chunk.len());
+        bytes.extend_from_slice(&chunk[..room]);
+        let Some(used) = parse_response(bytes, response)? else { return Ok(None) };
+        bytes.truncate(used);
+        chunk.advance(used - before);
+        let bytes = gathered.take().unwrap_or_default();
+        Ok(Some(Self { bytes: Bytes::Gathered(bytes), rest: rest(chunk) }))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Received(chunk) => chunk,
+            Bytes::Gathered(bytes) => bytes,
+        }
+    }
+}
+
+impl Attempt<'_, '_, '_> {
+    /// Passes a 1xx on: 100 only to a client that waits for it, none to HTTP/1.0 (RFC 9110 section 15.2).
+    pub(super) fn relay_interim(
+        &self,
+        upstream: &Upstream,
+        arrived: Arrived,
+        response: &ResponseHead,
+        progress: &Progress,
+    ) {
+        let exchange = self.forward.exchange;
+        let is_continue = response.status() == 100;
+        if is_continue {
+            progress.go.notify();
+        }
+        let asked = !is_continue || (exchange.request.head.expect_continue() && !progress.continued.replace(true));
+        if asked && exchange.request.version() == Version::Http11 {
+            let mut out = spare_vec();
+            match is_continue {
+                true => write_continue(&mut out),
+                false => write_interim(&mut out, &Response::new(response, arrived.bytes())),
+            }
+            exchange.client.socket.begin_send(out.into());
+        }
+        if let Some(rest) = arrived.rest {
+            upstream.socket.unread(rest);
+        }
+    }
+
+    /// Gives the client the response. `None`: the upstream connection is of no further use.
+    #[expect(clippy::too_many_arguments, reason = "the scratch of a connection, lent part by part")]
+    pub(super) async fn respond<F>(
+        &self,
+        upstream: &Upstream,
+        arrived: Arrived,
+        head: &ResponseHead,
+        record: &mut Record,
+        beside: &mut Beside<'_, F>,
+        progress: &Progress,
+        edits: &mut Edits,
+        text: &mut Vec<u8>,
+    ) -> Result<Option<Ended>, Fault>
+    where
+        F: Future<Output = Result<(), Fault>>,
+    {
+        let exchange = self.forward.exchange;
+        let response = Response::new(head, arrived.bytes());
+        upstream.note(&response);
+        if head.status() == 101 {
+            return self.switch(upstream, &response, &arrived, record, edits, text).await.map(|()| None);
+        }
+        self.edit(&response, edits, text);
+        if let Some(out) = self.intercepted(&response, record, edits) {
+            exchange.send(out).await?;
+            return Ok(None);
+        }
+        let asked = exchange.request.verb();
+        let from = head.body(asked);
+        let to = client_body(from, exchange.request.version());
+        if to == BodyLength::UntilClose {
+            record.keep_alive = false;
+            record.close_delimited = true;
+        }
+        let mut octets = spare_vec();
+        exchange.write_head(&mut octets, self.out(head, &response, to, record, edits));
+        record.status = head.status();
+        record.answered = true;
+        let mut send = SendBuf::new();
+        send.push_vec(octets);
+        let reader = BodyReader::response(from);
+        let download = Download { upstream, reader, first: arrived.rest.clone(), chunked: is_chunked(to) };
+        let main = exchange.download(download, send, record);
+        // The client's going away shows when its response is sent; a fault of its body ends the exchange.
+        let stops = |sent: &Result<(), Fault>| sent.err().filter(|_| progress.done.get().is_none());
+        let ended = beside.run(main, stops).await??;
+        Ok((from != BodyLength::UntilClose).then_some(ended))
+    }
+
+    fn out<'o>(
+        &'o self,
+        head: &ResponseHead,
+        response: &Response<'o>,
+        body: BodyLength,
+        record: &Record,
+        edits: &'o Edits,
+    ) -> ResponseOut<'o> {
+        let exchange = self.forward.exchange;
+        let bodiless = exchange.request.verb() == Method::Head || head.status() == 304;
+        ResponseOut {
+            status: head.status(),
+            upstream: Some(*response),
+            body,
+            stated_length: head.content_length().filter(|_| bodiless),
+            version: exchange.request.version(),
+            connection: if record.keep_alive { Connection::KeepAlive } else { Connection::Close },
+            date: &[],
+            request_id: exchange.id_header(),
+            edits,
+        }
+    }
+
+    /// The route's edits of the response, and its sticky cookie.
+    fn edit(&self, response: &Response<'_>, edits: &mut Edits, text: &mut Vec<u8>) {
+        let route = self.forward.decided.route;
+        edits.clear();
+        if !route.response_headers.is_empty() {
+            let has = |name: &[u8]| response.fields().any(|(field, _)| field.eq_ignore_ascii_case(name));
+            let mut value = Vec::new();
+            route.response_headers.apply(&self.forward.exchange.facts(route), has, &mut value, edits);
+        }
+        if self.picked.stick == Stick::Set {
+            self.set_cookie(edits);
+        }
+        let _ = text;
+    }
+
+    fn set_cookie(&self, edits: &mut Edits) {
+        let live = self.forward.live;
+        let groups = live.groups();
+        let (target, endpoint) = (usize::from(self.picked.target), usize::from(self.picked.endpoint));
+        let Some(sticky) = &groups.sticky else { return };
+        let Some(endpoint) = live.targets()[target].endpoints.get(endpoint) else { return };
+        let worker = self.forward.exchange.worker;
+        let unix = worker.wall.unix_ns(ring::now()) / 1_000_000_000;
+        let side = groups.side_name(self.forward.choice.group);
+        let mut value = Vec::new();
+        sticky.set_cookie(endpoint.sticky_hash, side, unix, false, &mut value);
+        edits.add(b"Set-Cookie", &value);
+    }
+
+    /// The operator's page in the place of an upstream's error body.
+    fn intercepted(&self, response: &Response<'_>, record: &mut Record, edits: &mut Edits) -> Option<SendBuf> {
+        let exchange = self.forward.exchange;
+        let status = response.status();
+        let rules = exchange.rules;
+        if status < 400 || !rules.intercept.iter().any(|range| range.contains(status)) {
+            return None;
+        }
+        rules.pages.page(status)?;
+        let mut page = Vec::new();
+        let kind = render(&mut page, &rules.pages, Wanted::Html, status, Reason::Ok, exchange.id_text());
+        for name in [b"Content-Type".as_slice(), b"Content-Encoding", b"ETag", b"Last-Modified", b"Accept-Ranges"] {
+            edits.remove(name);
+        }
+        edits.set(b"Content-Type", kind.as_bytes());
+        let bodiless = exchange.request.verb() == Method::Head;
+        let length = page.len() as u64;
+        let out = ResponseOut {
+            body: if bodiless { BodyLength::None } else { BodyLength::Length(length) },
+            stated_length: bodiless.then_some(length),
+            ..self.out(response.head, response, BodyLength::None, record, edits)
+        };
+        let mut octets = spare_vec();
+        exchange.write_head(&mut octets, out);
+        record.status = status;
+        record.answered = true;
+        let mut send = SendBuf::new();
+        send.push_vec(octets);
+        if !bodiless {
+            record.body_out = length;
+            send.push_vec(page);
+        }
+        Some(send)
+    }
+
+    /// 101: only what was asked for, and only with the right proof (RFC 6455 section 4.1).
+    async fn switch(
+        &self,
+        upstream: &Upstream,
+        response: &Response<'_>,
+        arrived: &Arrived,
+        record: &mut Record,
+        edits: &mut Edits,
+        text: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let exchange = self.forward.exchange;
+        let offer = exchange.request.websocket().filter(|_| exchange.rules.websocket);
+        if !offer.is_some_and(|offer| response.accepts_websocket(offer.key)) {
+            return Err(Fault::new(Reason::UpstreamBadUpgrade));
+        }
+        self.edit(response, edits, text);
+        let mut octets = spare_vec();
+        let out = self.out(response.head, response, BodyLength::None, record, edits);
+        exchange.write_head(&mut octets, ResponseOut { connection: Connection::Upgrade, ..out });
+        record.status = 101;
+        record.answered = true;
+        record.keep_alive = false;
+        let mut send = SendBuf::new();
+        send.push_vec(octets);
+        if let Some(rest) = &arrived.rest {
+            send.push_chunk(rest.clone());
+        }
+        exchange.send(send).await?;
+        exchange.tunnel(upstream, record).await
+    }
+}

@@ -1,0 +1,217 @@
+//! Moving a response to the client: head and first octets in one write, then the body as it comes, no faster than the
+//! client takes it.
+
+use super::Exchange;
+use super::record::Record;
+use crate::base::{Fault, Reason};
+use crate::buf::{Chunk, SendBuf, spare_vec};
+use crate::http::{BodyLength, BodyReader, Piece, write_chunk_start, write_last_chunk};
+use crate::listen::{Stopped, deadline};
+use crate::ring::{self, Socket};
+use crate::transport::Upstream;
+
+/// Octets that are gathered from the upstream into one send.
+const BATCH: usize = 512 * 1024;
+/// A send that moves so much in a period is alive.
+const MOVED_MIN: u64 = 16 * 1024;
+
+/// Tells whether a send moves: asked only when its period is over.
+pub(super) struct Watch<'s> {
+    socket: &'s Socket,
+    before: u64,
+}
+
+impl<'s> Watch<'s> {
+    pub(super) fn begin(socket: &'s Socket) -> Self {
+        // No system call for the many sends that are over at once: the first period only sets the mark.
+        Self { socket, before: 0 }
+    }
+
+    /// Whether enough has moved since this was last asked.
+    pub(super) fn moved(&mut self) -> bool {
+        let now = self.socket.acknowledged().unwrap_or_else(|| self.socket.sent());
+        let moved = now.saturating_sub(self.before) >= MOVED_MIN;
+        self.before = now;
+        moved
+    }
+}
+
+/// A response body on its way out.
+pub(super) struct Download<'u> {
+    pub(super) upstream: &'u Upstream,
+    pub(super) reader: BodyReader,
+    /// What came with the head.
+    pub(super) first: Option<Chunk>,
+    pub(super) chunked: bool,
+}
+
+/// How a response body ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    /// Whole, and nothing behind it.
+    Clean,
+    /// Whole, with octets behind it: the connection must not be used again.
+    Surplus,
+}
+
+impl Exchange<'_> {
+    /// Sends to the client, within `timeouts.send` per 16 KiB and the request's own deadline.
+    pub(super) async fn send(&self, out: SendBuf) -> Result<(), Fault> {
+        let socket = &self.client.socket;
+        socket.begin_send(out);
+        let mut watch = Watch::begin(socket);
+        loop {
+            let period = deadline(ring::now(), self.rules.timeouts.send);
+            let end = match (period, self.deadline) {
+                (Some(period), end) => Some(period.earliest(end)),
+                (None, end) => end,
+            };
+            match self.client.within(end, socket.flush()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => return Err(Fault::new(Reason::ClientCancelled)),
+                Err(stopped) => {
+                    if let Some(fault) = self.stopped(stopped) {
+                        return Err(fault);
+                    }
+                    if !watch.moved() {
+                        return Err(Fault::new(Reason::ClientTooSlow));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a stop of the client's wait means, if it ends the request.
+    pub(super) fn stopped(&self, stopped: Stopped) -> Option<Fault> {
+        match stopped {
+            Stopped::Cut | Stopped::Finish => Some(Fault::new(Reason::ShutdownCut)),
+            Stopped::Late if self.deadline.is_some_and(|end| end <= ring::now()) => {
+                Some(Fault::new(Reason::RequestTimeout))
+            }
+            Stopped::Late => None,
+        }
+    }
+
+    /// Sends `out`, then the body behind it, to the end.
+    pub(super) async fn download(
+        &self,
+        mut body: Download<'_>,
+        mut out: SendBuf,
+        record: &mut Record,
+    ) -> Result<Ended, Fault> {
+        loop {
+            let ended = body.gather(&mut out, record)?;
+            if !out.is_empty() {
+                self.send(std::mem::take(&mut out)).await?;
+            }
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+            match self.receive(&body).await? {
+                Some(chunk) => body.first = Some(chunk),
+                None => {
+                    body.reader.end_of_input()?;
+                    return self.finish(&mut body).await;
+                }
+            }
+        }
+    }
+
+    async fn receive(&self, body: &Download<'_>) -> Result<Option<Chunk>, Fault> {
+        let upstream = body.upstream;
+        upstream.timer.set(deadline(ring::now(), self.rules.timeouts.read));
+        match self.client.within(self.deadline, upstream.timer.race(upstream.socket.recv())).await {
+            Ok(Ok(Ok(chunk))) => Ok(chunk),
+            Ok(Ok(Err(_))) => Err(Fault::new(Reason::UpstreamBodyTruncated)),
+            Ok(Err(_)) => Err(Fault::new(Reason::UpstreamBodyTimeout)),
+            Err(stopped) => Err(self.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout))),
+        }
+    }
+
+    /// The connection's end was the body's.
+    async fn finish(&self, body: &mut Download<'_>) -> Result<Ended, Fault> {
+        let mut out = SendBuf::new();
+        body.close(&mut out);
+        if !out.is_empty() {
+            self.send(out).await?;
+        }
+        Ok(Ended::Clean)
+    }
+}
+
+impl Download<'_> {
+    /// Takes what is here into one send.
+    fn gather(&mut self, out: &mut SendBuf, record: &mut Record) -> Result<Option<Ended>, Fault> {
+        while out.len() < BATCH {
+            if self.reader.is_done() && self.first.is_none() {
+                return Ok(self.end(out, Ended::Clean));
+            }
+            let next = match self.first.take() {
+                Some(chunk) => Some(chunk),
+                None => match self.upstream.socket.try_recv() {
+                    Some(Ok(Some(chunk))) => Some(chunk),
+                    // The end and errors are met again by the wait that follows.
+                    _ => None,
+                },
+            };
+            let Some(chunk) = next else { return Ok(None) };
+            if let Some(ended) = self.take(chunk, out, record)? {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, mut chunk: Chunk, out: &mut SendBuf, record: &mut Record) -> Result<Option<Ended>, Fault> {
+        loop {
+            match self.reader.next(&chunk)? {
+                Piece::Data { skip, len } => {
+                    chunk.advance(skip);
+                    let data = chunk.split_to(len);
+                    record.body_out += data.len() as u64;
+                    self.push(data, out);
+                }
+                Piece::More { .. } => return Ok(None),
+                Piece::End { skip } => {
+                    chunk.advance(skip);
+                    let ended = if chunk.is_empty() { Ended::Clean } else { Ended::Surplus };
+                    return Ok(self.end(out, ended));
+                }
+            }
+        }
+    }
+
+    fn push(&self, data: Chunk, out: &mut SendBuf) {
+        if self.chunked {
+            let mut line = spare_vec();
+            write_chunk_start(&mut line, data.len() as u64);
+            out.push_vec(line);
+            out.push_chunk(data);
+            out.push_static(b"\r\n");
+        } else {
+            out.push_chunk(data);
+        }
+    }
+
+    fn end(&self, out: &mut SendBuf, ended: Ended) -> Option<Ended> {
+        self.close(out);
+        Some(ended)
+    }
+
+    fn close(&self, out: &mut SendBuf) {
+        if !self.chunked {
+            return;
+        }
+        let mut last = spare_vec();
+        match self.reader.trailers() {
+            Some(trailers) => write_last_chunk(&mut last, trailers.iter()),
+            None => write_last_chunk(&mut last, []),
+        }
+        out.push_vec(last);
+    }
+}
+
+/// Whether a body of this length goes out in chunks.
+pub(super) fn is_chunked(length: BodyLength) -> bool {
+    length == BodyLength::Chunked
+}

@@ -1,0 +1,191 @@
+//! The request body's way to the upstream, beside the wait for the response.
+
+use std::cell::{Cell, RefCell};
+
+use super::body::{ClientBody, Pace};
+use super::relay::Watch;
+use crate::base::{Fault, Instant, Reason, Retry};
+use crate::buf::{Chunk, SendBuf, spare_vec};
+use crate::config::raw::Timeouts;
+use crate::http::{write_chunk_start, write_continue, write_last_chunk};
+use crate::listen::{Client, deadline};
+use crate::ring::{self, Event, Timer};
+use crate::transport::Upstream;
+
+/// Octets that are gathered from the client into one send.
+const BATCH: usize = 256 * 1024;
+
+/// Where a body comes from first: what an earlier try has already read.
+#[derive(Default)]
+pub(super) struct Replay {
+    kept: Vec<Chunk>,
+    octets: u64,
+    max: u64,
+    /// More came than may be kept: no further try can send it.
+    overflown: bool,
+}
+
+impl Replay {
+    pub(super) fn new(max: u64) -> Self {
+        Self { max, ..Self::default() }
+    }
+
+    /// Whether another try could send all that was read so far.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.overflown
+    }
+
+    fn keep(&mut self, chunk: &Chunk) {
+        self.octets += chunk.len() as u64;
+        if self.octets > self.max {
+            self.overflown = true;
+            self.kept.clear();
+        } else if !self.overflown {
+            let mut kept = chunk.clone();
+            kept.compact();
+            self.kept.push(kept);
+        }
+    }
+}
+
+/// How the upload stands.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// When all of the request had gone into the upstream's socket.
+    pub(super) done: Cell<Option<Instant>>,
+    /// An octet of the body has left.
+    pub(super) begun: Cell<bool>,
+    /// The client has not been told to send its body.
+    pub(super) held_back: Cell<bool>,
+    /// The client has been told to send it.
+    pub(super) continued: Cell<bool>,
+    /// The upstream asked for the body.
+    pub(super) go: Event,
+    /// When the try must have its head.
+    pub(super) try_ended: Cell<Option<Instant>>,
+}
+
+/// What an upload needs.
+pub(super) struct Upload<'u> {
+    pub(super) client: &'u Client,
+    pub(super) upstream: &'u Upstream,
+    pub(super) body: &'u RefCell<&'u mut ClientBody>,
+    pub(super) replay: &'u RefCell<Replay>,
+    pub(super) progress: &'u Progress,
+    pub(super) timer: &'u Timer,
+    pub(super) timeouts: &'u Timeouts,
+    pub(super) deadline: Option<Instant>,
+    pub(super) try_end: Option<Instant>,
+}
+
+impl Upload<'_> {
+    /// Sends head and body. A fault is the client's, or that the upstream takes nothing; what else is wrong with the
+    /// upstream shows when its response is read.
+    pub(super) async fn run(&self, head: Vec<u8>, has_body: bool) -> Result<(), Fault> {
+        self.progress.try_ended.set(self.try_end);
+        self.upstream.timer.set(self.try_end);
+        if has_body {
+            self.send_with_body(head.into()).await?;
+        } else {
+            self.upstream.socket.begin_send(head.into());
+        }
+        let now = ring::now();
+        self.progress.done.set(Some(now));
+        self.upstream.timer.set(match (deadline(now, self.timeouts.response_header), self.try_end) {
+            (Some(end), other) => Some(end.earliest(other)),
+            (None, other) => other,
+        });
+        Ok(())
+    }
+
+    #[expect(clippy::await_holding_refcell_ref, reason = "nobody else borrows the body or the replay while this runs")]
+    async fn send_with_body(&self, mut out: SendBuf) -> Result<(), Fault> {
+        let mut body = self.body.borrow_mut();
+        let mut replay = self.replay.borrow_mut();
+        let chunked = body.is_chunked();
+        self.push_all(&mut out, replay.kept.iter().cloned(), chunked);
+        if body.awaits_continue() {
+            self.flush(std::mem::take(&mut out)).await?;
+            self.await_continue(&mut body).await;
+        }
+        let mut pace = Pace::new(self.timeouts.body);
+        while !body.is_done() {
+            let mut next = body.ready(self.client)?;
+            if next.is_none() && !body.is_done() {
+                if !out.is_empty() {
+                    self.flush(std::mem::take(&mut out)).await?;
+                }
+                pace.restart(body.received_raw());
+                next = body.next(self.client, self.timer, &mut pace, self.deadline).await?;
+            }
+            let Some(chunk) = next else { continue };
+            replay.keep(&chunk);
+            self.push_all(&mut out, std::iter::once(chunk), chunked);
+            if out.len() >= BATCH {
+                self.flush(std::mem::take(&mut out)).await?;
+            }
+        }
+        if chunked {
+            let mut last = spare_vec();
+            match body.reader().trailers() {
+                Some(trailers) => write_last_chunk(&mut last, trailers.iter()),
+                None => write_last_chunk(&mut last, []),
+            }
+            out.push_vec(last);
+        }
+        self.flush(out).await
+    }
+
+    /// Waits for the upstream's word, for so long; then the client is told to go on in any case.
+    async fn await_continue(&self, body: &mut ClientBody) {
+        self.progress.held_back.set(true);
+        self.timer.set(deadline(ring::now(), self.timeouts.expect));
+        if self.timer.race(self.progress.go.wait()).await.is_err() && !self.progress.continued.replace(true) {
+            let mut octets = spare_vec();
+            write_continue(&mut octets);
+            self.client.socket.begin_send(octets.into());
+        }
+        self.progress.held_back.set(false);
+        body.continued();
+    }
+
+    fn push_all(&self, out: &mut SendBuf, chunks: impl Iterator<Item = Chunk>, chunked: bool) {
+        for chunk in chunks {
+            self.progress.begun.set(true);
+            if chunked {
+                let mut line = spare_vec();
+                write_chunk_start(&mut line, chunk.len() as u64);
+                out.push_vec(line);
+            }
+            out.push_chunk(chunk);
+            if chunked {
+                out.push_static(b"\r\n");
+            }
+        }
+    }
+
+    /// Sends, in time. An upstream that takes no more of it has said, or is saying, why.
+    async fn flush(&self, out: SendBuf) -> Result<(), Fault> {
+        let socket = &self.upstream.socket;
+        if out.is_empty() {
+            return Ok(());
+        }
+        socket.begin_send(out);
+        let mut watch = Watch::begin(socket);
+        loop {
+            self.timer.set(deadline(ring::now(), self.timeouts.write));
+            match self.timer.race(socket.flush()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => return self.wait_for_word().await,
+                Err(_) if watch.moved() => {}
+                Err(_) => return Err(Fault::new(Reason::UpstreamWriteTimeout).retry(Retry::Idempotent)),
+            }
+        }
+    }
+
+    /// The upstream stopped reading: its response, or its end, is awaited beside this, for as long as a response may take.
+    async fn wait_for_word(&self) -> Result<(), Fault> {
+        self.upstream.timer.set(deadline(ring::now(), self.timeouts.response_header));
+        std::future::pending().await
+    }
+}

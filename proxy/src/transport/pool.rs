@@ -1,0 +1,294 @@
+//! Idle upstream connections of one worker, newest first.
+//!
+//! Generic over the connection, so that its rules are tested against an oracle without a network.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::base::Instant;
+
+/// What makes two connections interchangeable; compared in full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// The endpoint's address.
+    pub address: SocketAddr,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let ip = match self.address.ip() {
+            std::net::IpAddr::V4(ip) => u128::from(u32::from(ip)),
+            std::net::IpAddr::V6(ip) => u128::from(ip),
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "both halves are folded in")]
+        state.write_u64((ip >> 64) as u64 ^ (ip as u64) ^ u64::from(self.address.port()).rotate_left(40));
+    }
+}
+
+/// Multiply-shift: keys are addresses that the configuration or DNS names, not a client's choice.
+#[derive(Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        let mixed = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+/// What the socket of an idle connection has seen since it was parked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// Nothing: it can be used.
+    Nothing,
+    /// Octets that no request asked for: it must not be used.
+    Data,
+    /// The end of the stream or an error.
+    End,
+}
+
+/// A connection that can lie in the pool.
+pub trait Parked {
+    /// What arrived while it lay there.
+    fn seen(&self) -> Seen;
+}
+
+/// Bounds of a pool; 0 is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Idle connections to one key.
+    pub idle_max: usize,
+    /// Idle connections of this worker.
+    pub idle_total_max: usize,
+}
+
+/// Connections that left the pool unused, by cause.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Dropped {
+    /// Octets arrived while idle.
+    pub unexpected_data: u64,
+    /// The peer closed.
+    pub closed: u64,
+    /// Idle for too long.
+    pub expired: u64,
+    /// Over a bound.
+    pub evicted: u64,
+}
+
+struct Idle<C> {
+    connection: C,
+    until: Instant,
+    parked: u64,
+}
+
+/// The pool of one worker.
+pub struct Pool<C> {
+    by_key: HashMap<Key, VecDeque<Idle<C>>, BuildHasherDefault<AddressHasher>>,
+    total: usize,
+    parked: u64,
+    dropped: Dropped,
+}
+
+impl<C: Parked> Default for Pool<C> {
+    fn default() -> Self {
+        Self { by_key: HashMap::default(), total: 0, parked: 0, dropped: Dropped::default() }
+    }
+}
+
+impl<C: Parked> Pool<C> {
+    /// The newest usable connection to `key`; unusable ones met on the way are closed and counted.
+    pub fn take(&mut self, key: &Key, now: Instant) -> Option<C> {
+        let idle = self.by_key.get_mut(key)?;
+        while let Some(newest) = idle.pop_back() {
+            self.total -= 1;
+            match newest.unusable(now, &mut self.dropped) {
+                true => drop(newest),
+                false => return Some(newest.connection),
+            }
+        }
+        None
+    }
+
+    /// Parks a connection for at most `idle_for`; closes the oldest ones that exceed a bound.
+    pub fn put(&mut self, key: Key, connection: C, now: Instant, idle_for: Duration, bounds: Bounds) {
+        self.parked += 1;
+        let idle = self.by_key.entry(key).or_default();
+        idle.push_back(Idle { connection, until: now + idle_for, parked: self.parked });
+        self.total += 1;
+        if bounds.idle_max != 0 && idle.len() > bounds.idle_max {
+            idle.pop_front();
+            self.total -= 1;
+            self.dropped.evicted += 1;
+        }
+        if bounds.idle_total_max != 0 && self.total > bounds.idle_total_max {
+            self.evict_oldest();
+        }
+    }
+
+    /// Closes what has expired, ended or received octets since.
+    pub fn sweep(&mut self, now: Instant) {
+        let dropped = &mut self.dropped;
+        self.by_key.retain(|_, idle| {
+            idle.retain(|one| !one.unusable(now, dropped));
+            !idle.is_empty()
+        });
+        self.total = self.by_key.values().map(VecDeque::len).sum();
+    }
+
+    /// Closes all.
+    pub fn clear(&mut self) {
+        self.by_key.clear();
+        self.total = 0;
+    }
+
+    /// Whether one of them is as asked: a walk through all, for rare questions.
+    pub fn any(&self, holds: impl Fn(&C) -> bool) -> bool {
+        self.by_key.values().flatten().any(|idle| holds(&idle.connection))
+    }
+
+    /// How many lie here.
+    pub fn len(&self) -> usize {
+        self.total
+    }
+
+    /// Whether none lies here.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// What was closed unused since the last call, by cause.
+    pub fn take_dropped(&mut self) -> Dropped {
+        std::mem::take(&mut self.dropped)
+    }
+
+    fn evict_oldest(&mut self) {
+        let oldest = self.by_key.values_mut().filter(|idle| !idle.is_empty()).min_by_key(|idle| idle[0].parked);
+        if oldest.and_then(VecDeque::pop_front).is_some() {
+            self.total -= 1;
+            self.dropped.evicted += 1;
+        }
+    }
+}
+
+impl<C: Parked> Idle<C> {
+    fn unusable(&self, now: Instant, dropped: &mut Dropped) -> bool {
+        let cause = match self.connection.seen() {
+            Seen::Data => &mut dropped.unexpected_data,
+            Seen::End => &mut dropped.closed,
+            Seen::Nothing if self.until <= now => &mut dropped.expired,
+            Seen::Nothing => return false,
+        };
+        *cause += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    struct Fake {
+        id: u64,
+        seen: Rc<Cell<Seen>>,
+    }
+
+    impl Parked for Fake {
+        fn seen(&self) -> Seen {
+            self.seen.get()
+        }
+    }
+
+    struct Oracle {
+        key: u8,
+        id: u64,
+        until: u64,
+        seen: Rc<Cell<Seen>>,
+    }
+
+    fn key(n: u8) -> Key {
+        Key { address: ([10, 0, 0, n], 80).into() }
+    }
+
+    /// The plain form of the rules: one list, oldest first.
+    fn oracle_put(list: &mut Vec<Oracle>, one: Oracle, bounds: Bounds) {
+        let number = one.key;
+        list.push(one);
+        if list.iter().filter(|o| o.key == number).count() > bounds.idle_max {
+            let oldest = list.iter().position(|o| o.key == number).expect("counted");
+            list.remove(oldest);
+        }
+        if list.len() > bounds.idle_total_max {
+            list.remove(0);
+        }
+    }
+
+    fn oracle_take(list: &mut Vec<Oracle>, key: u8, now: u64) -> Option<u64> {
+        while let Some(at) = list.iter().rposition(|o| o.key == key) {
+            let one = list.remove(at);
+            if one.seen.get() == Seen::Nothing && one.until > now {
+                return Some(one.id);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn pool_equals_its_oracle_under_random_use() {
+        for seed in 0..50 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let bounds = Bounds { idle_max: random.usize(1..6), idle_total_max: random.usize(1..12) };
+            let (mut pool, mut list) = (Pool::default(), Vec::new());
+            for now in 0..2_000_u64 {
+                let number = random.u8(..5);
+                match random.u8(..10) {
+                    0..5 => {
+                        let (seen, idle) = (Rc::new(Cell::new(Seen::Nothing)), random.u64(1..50));
+                        let fake = Fake { id: now, seen: seen.clone() };
+                        pool.put(key(number), fake, Instant::from_nanos(now), Duration::from_nanos(idle), bounds);
+                        oracle_put(&mut list, Oracle { key: number, id: now, until: now + idle, seen }, bounds);
+                    }
+                    5..9 => {
+                        let taken = pool.take(&key(number), Instant::from_nanos(now)).map(|fake| fake.id);
+                        assert_eq!(taken, oracle_take(&mut list, number, now), "seed {seed} step {now}");
+                    }
+                    _ if random.bool() && !list.is_empty() => {
+                        let what = if random.bool() { Seen::Data } else { Seen::End };
+                        random.choice(&list).expect("not empty").seen.set(what);
+                    }
+                    _ => {
+                        pool.sweep(Instant::from_nanos(now));
+                        list.retain(|o| o.seen.get() == Seen::Nothing && o.until > now);
+                    }
+                }
+                assert_eq!(pool.len(), list.len(), "seed {seed} step {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn unexpected_data_is_counted_and_never_handed_out() {
+        let mut pool = Pool::default();
+        let seen = Rc::new(Cell::new(Seen::Nothing));
+        let bounds = Bounds { idle_max: 4, idle_total_max: 4 };
+        let now = Instant::from_nanos(1);
+        pool.put(key(1), Fake { id: 1, seen: seen.clone() }, now, Duration::from_secs(1), bounds);
+        seen.set(Seen::Data);
+        assert!(pool.take(&key(1), now).is_none());
+        assert_eq!(pool.take_dropped(), Dropped { unexpected_data: 1, ..Dropped::default() });
+    }
+}

@@ -1,0 +1,69 @@
+//! Accept loops: one per listening socket of this worker.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{NewSocket, Worker};
+use crate::base::Reason;
+use crate::base::metric::Limit;
+use crate::listen::{Client, Told};
+use crate::request;
+use crate::ring::{self, Listener, Socket};
+
+/// A socket that this worker accepts on.
+pub(super) struct Bound {
+    listener: Arc<str>,
+    address: Arc<str>,
+    socket: Rc<Listener>,
+}
+
+impl Worker {
+    /// Begins to accept on a socket.
+    pub(super) fn listen(self: &Rc<Self>, new: NewSocket) {
+        let socket = Rc::new(Listener::from_fd(new.fd));
+        let bound = Bound { listener: new.listener.clone(), address: new.address, socket: socket.clone() };
+        self.bound.borrow_mut().push(bound);
+        let worker = self.clone();
+        ring::spawn(async move {
+            while let Ok(socket) = socket.accept().await {
+                worker.admit(socket, &new.listener, new.port);
+            }
+        });
+    }
+
+    /// Stops accepting where the newest document no longer listens; connections from there finish their requests.
+    pub(super) fn stop_listening_unless(&self, stays: impl Fn(&str, &str) -> bool) {
+        let mut bound = self.bound.borrow_mut();
+        bound.retain(|one| {
+            let stay = stays(&one.listener, &one.address);
+            if !stay {
+                one.socket.stop();
+            }
+            stay
+        });
+        let listener_stays = |name: &str| bound.iter().any(|one| *one.listener == *name);
+        self.tell_all(Told::Finish, |client| !listener_stays(&client.listener));
+    }
+
+    fn admit(self: &Rc<Self>, socket: Socket, listener: &Arc<str>, port: u16) {
+        let current = self.current();
+        let position = current.snapshot.listeners.iter().position(|plan| plan.name == *listener);
+        let own = position.and_then(|at| current.shares.listeners.get(at)?.1.as_ref());
+        let leases = current.shares.connections.lease().zip(match own {
+            Some(share) => share.lease().map(Some),
+            None => Some(None),
+        });
+        let Some(leases) = leases else {
+            self.counters.limit(Limit::Connections);
+            self.counters.reason(Reason::ConnectionLimit);
+            socket.set_linger_reset();
+            return;
+        };
+        let client = Client::new(socket, listener.clone(), port, leases);
+        if self.is_draining() {
+            client.tell(Told::Finish);
+        }
+        let registered = self.register(&client);
+        ring::spawn(request::connection(self.clone(), client, registered));
+    }
+}

@@ -1,0 +1,124 @@
+//! A worker's own task: what it does with its messages, its beat, its end.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Adoption, Current, Message, Worker};
+use crate::base::Instant;
+use crate::control::facts::BEAT;
+use crate::listen::Told;
+use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
+
+/// How long connections that were cut may take to unwind: they only have to be polled once.
+const UNWIND: Duration = Duration::from_secs(1);
+/// Idle upstream connections are looked through each so many beats.
+const SWEEP_BEATS: u64 = 4;
+
+/// Lives until a drain is over.
+pub(super) async fn live(worker: Rc<Worker>, mailbox: Mailbox<Message>, first: Adoption) {
+    worker.adopt(first);
+    ring::spawn(beat(worker.clone()));
+    loop {
+        match mailbox.recv().await {
+            Message::Drain { deadline } => return drain(&worker, &mailbox, deadline).await,
+            message => worker.take(message),
+        }
+    }
+}
+
+async fn beat(worker: Rc<Worker>) {
+    for turn in 0_u64.. {
+        let now = ring::now();
+        worker.wall.refresh(now);
+        worker.facts.workers()[worker.number].beat(now);
+        worker.current().logs.iter().for_each(|log| log.borrow_mut().tick(now));
+        if turn.is_multiple_of(SWEEP_BEATS) {
+            worker.pool.borrow_mut().sweep(now);
+        }
+        if (worker.missed_wakes)() {
+            worker.balancers.borrow_mut().follow(worker.current().live.routes());
+        }
+        worker.publish();
+        sleep_until(now + BEAT).await;
+    }
+}
+
+async fn drain(worker: &Rc<Worker>, mailbox: &Mailbox<Message>, mut deadline: Instant) {
+    worker.draining.set(true);
+    worker.stop_listening_unless(|_, _| false);
+    worker.tell_all(Told::Finish, |_| true);
+    let timer = Timer::new();
+    while !worker.clients.borrow().is_empty() {
+        timer.set(Some(deadline));
+        match timer.race(select2(mailbox.recv(), worker.empty.wait())).await {
+            Ok(Either::Left(Message::Drain { deadline: sooner })) => deadline = deadline.min(sooner),
+            Ok(Either::Left(message)) => worker.take(message),
+            Ok(Either::Right(())) => {}
+            Err(_) => break,
+        }
+    }
+    worker.tell_all(Told::Cut, |_| true);
+    let unwound = ring::now() + UNWIND;
+    while !worker.clients.borrow().is_empty() && ring::now() < unwound {
+        timer.set(Some(unwound));
+        let _ = timer.race(worker.empty.wait()).await;
+    }
+    worker.current().logs.iter().for_each(|log| log.borrow_mut().flush());
+    worker.publish();
+}
+
+impl Worker {
+    fn take(self: &Rc<Self>, message: Message) {
+        match message {
+            Message::Adopt(adoption) => self.adopt(*adoption),
+            Message::Live(live) => self.follow(live),
+            Message::Listen(socket) => self.listen(socket),
+            Message::Wake(wake) => self.balancers.borrow().wake(wake),
+            Message::Drain { .. } => {}
+        }
+    }
+
+    fn adopt(self: &Rc<Self>, new: Adoption) {
+        let generation = new.snapshot.generation;
+        let current = Rc::new(Current::of(&new));
+        *self.current.borrow_mut() = current.clone();
+        self.balancers.borrow_mut().follow(current.live.routes());
+        let listens = |name: &str, address: &str| {
+            let raw = current.snapshot.document.listeners.iter().find(|one| one.enabled && one.name == name);
+            raw.is_some_and(|one| one.bind.iter().any(|bind| bind.to_string() == address))
+        };
+        self.stop_listening_unless(listens);
+        new.sockets.into_iter().for_each(|socket| self.listen(socket));
+        self.facts.workers()[self.number].adopted(generation);
+    }
+
+    /// New endpoints, same configuration.
+    fn follow(&self, live: Arc<crate::target::Live>) {
+        let current = self.current();
+        // A table of an older generation may cross a newer adoption on the way.
+        if live.epoch() <= current.live.epoch() {
+            return;
+        }
+        self.balancers.borrow_mut().follow(live.routes());
+        *self.current.borrow_mut() = Rc::new(Current {
+            snapshot: current.snapshot.clone(),
+            live,
+            cells: current.cells.clone(),
+            logs: current.logs.clone(),
+            shares: current.shares.clone(),
+        });
+    }
+
+    /// Copies what the ring and the pool count to the cells that control reads.
+    fn publish(&self) {
+        let (stats, counters) = (ring::stats(), &self.counters);
+        counters.ring_submission_full.set(stats.sq_full.get());
+        counters.ring_completion_overflow.set(stats.cq_overflow.get());
+        counters.ring_no_buffers.set(stats.enobufs.get());
+        counters.ring_no_descriptors.set(stats.emfile.get());
+        let mut pool = self.pool.borrow_mut();
+        counters.upstream_idle.set(pool.len() as u64);
+        counters.upstream_unexpected.add(pool.take_dropped().unexpected_data);
+    }
+}

@@ -1,0 +1,67 @@
+//! What the rest of the process tells a worker, through its mailbox.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::base::Instant;
+use crate::base::metric::RouteCells;
+use crate::config::Snapshot;
+use crate::files::Log;
+use crate::listen::Quota;
+use crate::target::{Live, Wake};
+
+/// One message to one worker.
+pub enum Message {
+    /// New requests use this configuration and these endpoints.
+    Adopt(Box<Adoption>),
+    /// Endpoints have changed.
+    Live(Arc<Live>),
+    /// A listener that could not be bound before now is.
+    Listen(NewSocket),
+    /// Stop accepting, close what is idle, finish the rest until `deadline`, cut what is left then.
+    Drain {
+        /// When what is left is cut; a second message may bring it forward.
+        deadline: Instant,
+    },
+    /// A slot that a request of this worker waits for came free on another one.
+    Wake(Wake),
+}
+
+/// A generation and what comes with it.
+pub struct Adoption {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// Its endpoints.
+    pub live: Arc<Live>,
+    /// This worker's counters of its routes.
+    pub cells: RouteCells,
+    /// Open logs, in the document's order.
+    pub logs: Vec<Log>,
+    /// The process's caps.
+    pub quotas: Quotas,
+    /// This worker's sockets of listeners that were not there before.
+    pub sockets: Vec<NewSocket>,
+}
+
+/// Caps of the process, and of those listeners that have their own, by position.
+#[derive(Clone)]
+pub struct Quotas {
+    /// Requests in flight.
+    pub requests: Quota,
+    /// Connections.
+    pub connections: Quota,
+    /// Requests and connections of each listener.
+    pub listeners: Vec<(Option<Quota>, Option<Quota>)>,
+}
+
+/// One listening socket for one worker.
+pub struct NewSocket {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// Its address, as the document writes it: a socket whose listener or address is gone stops accepting.
+    pub address: Arc<str>,
+    /// The port it is bound to; 0 for a Unix socket.
+    pub port: u16,
+    /// The socket.
+    pub fd: OwnedFd,
+}

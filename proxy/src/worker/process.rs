@@ -1,0 +1,381 @@
+//! What the process holds around its workers: sockets, logs, caps, counters; and how a new configuration reaches them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, cores};
+use crate::base::metric::{Counters, RouteCells, RouteTable};
+use crate::cli::Source;
+use crate::config::snapshot::LogPlan;
+use crate::config::value::{Bind as RawBind, Ceiling};
+use crate::config::{At, Document, Environment, Problem, Problems, Snapshot, raw};
+use crate::control::facts::ListenerFact;
+use crate::control::{self, Facts, Loaded, Order, Question, Reports, Unanswered, WorkerPort};
+use crate::files::{Log, Writer};
+use crate::listen::{Bind, Opened, Quota, open};
+use crate::request::explain::explain;
+use crate::ring::Sender;
+use crate::target::Live;
+
+/// Series that `/metrics` may show.
+const SERIES_MAX: usize = 20_000;
+/// The share of the descriptors that client connections may take: each may need one upstream, and others are needed too.
+const DESCRIPTOR_SHARE: f64 = 0.45;
+
+/// A bound address of a listener: its name, the address as the document writes it.
+type Address = (Arc<str>, Arc<str>);
+
+/// The process around the workers.
+pub struct Process {
+    /// What readiness looks at.
+    pub facts: Arc<Facts>,
+    /// Counters, by worker.
+    pub counters: Arc<[Arc<Counters>]>,
+    /// Counters, by route.
+    pub routes: Arc<RouteTable>,
+    reports: Arc<OnceLock<Reports>>,
+    source: Source,
+    writer: Mutex<Option<Writer>>,
+    sticky_key: [u8; 32],
+    mailboxes: Vec<Sender<Message>>,
+    hands: Vec<Arc<Hand>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    generation: u64,
+    snapshot: Option<Arc<Snapshot>>,
+    /// Where listeners are bound; the port is the kernel's where 0 was asked.
+    bound: HashMap<Address, u16>,
+    /// Addresses that could not be bound, and why.
+    unbound: HashMap<Address, String>,
+    logs: Vec<Log>,
+    requests: Quota,
+    connections: Quota,
+    listeners: HashMap<Arc<str>, (Option<Quota>, Option<Quota>)>,
+}
+
+/// A configuration on its way to the workers: what they share, and what each is given alone.
+pub struct Dealt {
+    snapshot: Arc<Snapshot>,
+    logs: Vec<Log>,
+    quotas: Quotas,
+    cells: Vec<RouteCells>,
+}
+
+/// One worker's mailbox, as control fills it.
+pub struct Port {
+    number: usize,
+    mailbox: Sender<Message>,
+    sockets: Arc<Hand>,
+}
+
+/// Sockets that one worker has not been given yet: they wait here, whatever becomes of the message that brings them.
+#[derive(Default)]
+struct Hand(Mutex<Vec<NewSocket>>);
+
+impl Hand {
+    fn put(&self, socket: NewSocket) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    }
+
+    fn take(&self) -> Vec<NewSocket> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl WorkerPort<Dealt> for Port {
+    fn send(&self, order: Order<Dealt>) -> Result<(), Order<Dealt>> {
+        let message = match &order {
+            Order::Snapshot(dealt, live) => Message::Adopt(Box::new(Adoption {
+                snapshot: dealt.snapshot.clone(),
+                live: live.clone(),
+                cells: dealt.cells[self.number].clone(),
+                logs: dealt.logs.clone(),
+                quotas: dealt.quotas.clone(),
+                sockets: self.sockets.take(),
+            })),
+            Order::Live(live) => Message::Live(live.clone()),
+            Order::Drain { deadline } => Message::Drain { deadline: *deadline },
+        };
+        self.mailbox.try_send(message).map_err(|back| {
+            if let Message::Adopt(adoption) = back {
+                adoption.sockets.into_iter().for_each(|socket| self.sockets.put(socket));
+            }
+            order
+        })
+    }
+}
+
+impl Process {
+    /// Starts `workers` workers (0: one for each core); they serve nothing before the first configuration.
+    ///
+    /// # Errors
+    /// The workers, or the log writer, could not start.
+    pub fn start(source: Source, workers: u32, node_id: &str) -> Result<(Self, Fleet), FleetError> {
+        let workers = if workers == 0 { cores().len().max(1) } else { workers as usize };
+        let reports = Arc::new(OnceLock::<Reports>::new());
+        let sent = reports.clone();
+        let shared = Shared {
+            facts: Arc::new(Facts::new(workers)),
+            counters: (0..workers).map(|_| Arc::default()).collect(),
+            reports: Arc::new(move |report| sent.get().is_some_and(|reports| reports.send(report))),
+            node_id: node_id.into(),
+        };
+        let fleet = Fleet::start(&shared)?;
+        let mut sticky_key = [0; 32];
+        fastrand::Rng::new().fill(&mut sticky_key);
+        let process = Self {
+            facts: shared.facts,
+            counters: shared.counters,
+            routes: Arc::new(RouteTable::new(workers, SERIES_MAX)),
+            reports,
+            source,
+            writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
+            sticky_key,
+            mailboxes: fleet.mailboxes().to_vec(),
+            hands: (0..workers).map(|_| Arc::default()).collect(),
+            state: Mutex::new(State {
+                generation: 0,
+                snapshot: None,
+                bound: HashMap::new(),
+                unbound: HashMap::new(),
+                logs: Vec::new(),
+                requests: Quota::new(0, workers),
+                connections: Quota::new(0, workers),
+                listeners: HashMap::new(),
+            }),
+        };
+        Ok((process, fleet))
+    }
+
+    /// The workers' mailboxes.
+    pub fn ports(&self) -> Vec<Box<dyn WorkerPort<Dealt>>> {
+        let port = |(number, mailbox): (usize, &Sender<Message>)| {
+            let port = Port { number, mailbox: mailbox.clone(), sockets: self.hands[number].clone() };
+            Box::new(port) as Box<dyn WorkerPort<Dealt>>
+        };
+        self.mailboxes.iter().enumerate().map(port).collect()
+    }
+
+    /// Where workers' facts about endpoints go from now on.
+    pub fn report_to(&self, reports: Reports) {
+        let _ = self.reports.set(reports);
+    }
+
+    /// Builds a document whole. At the first time an address that cannot be bound does not stop the others; later it
+    /// refuses the whole.
+    ///
+    /// # Errors
+    /// What is wrong; then everything stays as it was.
+    pub fn build(&self, document: Document) -> Result<Loaded<Dealt>, Problems> {
+        let mut state = self.lock();
+        let mut problems = Problems::new();
+        let generation = state.generation + 1;
+        let environment = Environment { sticky_key: &self.sticky_key };
+        let Some(snapshot) = Snapshot::build(document, generation, environment, &mut problems) else {
+            return Err(problems);
+        };
+        for problem in problems.warnings() {
+            tracing::warn!("{problem}");
+        }
+        let snapshot = Arc::new(snapshot);
+        let logs = self.open_logs(&state, &snapshot)?;
+        let first = state.snapshot.is_none();
+        let (opened, unbound) = self.open_listeners(&state, &snapshot.document, first)?;
+        // From here on nothing can fail.
+        let wanted = addresses(&snapshot.document);
+        let stays = |address: &Address| wanted.iter().any(|one| one.name == address.0 && one.text == address.1);
+        state.bound.retain(|address, _| stays(address));
+        state.unbound = unbound;
+        let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
+        let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
+        self.deal(&mut state, opened);
+        (state.generation, state.snapshot, state.logs) = (generation, Some(snapshot.clone()), logs.clone());
+        self.tell_listeners(&state);
+        let groups = snapshot.groups.clone();
+        let document = snapshot.document.clone();
+        let dealt = Dealt { snapshot, logs: logs.clone(), quotas, cells };
+        Ok(Loaded { generation, snapshot: Arc::new(dealt), document, groups, logs })
+    }
+
+    /// Ends the log writer, once all lines are written.
+    pub fn finish(&self, within: std::time::Duration) {
+        self.lock().logs.clear();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            writer.finish(within);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_logs(&self, state: &State, snapshot: &Snapshot) -> Result<Vec<Log>, Problem> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = |plan: &LogPlan| {
+            let kept = state.logs.iter().find(|log| *log.settings() == plan.settings);
+            let opened = match (kept, &*writer) {
+                (Some(log), _) => return Ok(log.clone()),
+                (None, Some(writer)) => writer.open(plan.settings.clone()),
+                (None, None) => Err(std::io::Error::other("the process ends")),
+            };
+            let raw = snapshot.document.access_logs.iter().find(|raw| raw.name == plan.settings.name);
+            let at = raw.map(|raw| raw.at.clone()).unwrap_or_default();
+            opened.map_err(|error| at.problem("path", format!("cannot be opened: {error}")))
+        };
+        snapshot.access_logs.iter().map(open).collect()
+    }
+
+    /// Opens what is not bound yet. What fails is listed, or with `go_on` off refuses all.
+    fn open_listeners(
+        &self,
+        state: &State,
+        document: &Document,
+        go_on: bool,
+    ) -> Result<(Vec<(Address, Opened)>, HashMap<Address, String>), Problem> {
+        let (mut opened, mut failed) = (Vec::new(), HashMap::new());
+        for wanted in addresses(document) {
+            let address = (wanted.name, wanted.text);
+            if state.bound.contains_key(&address) {
+                continue;
+            }
+            match open(&wanted.bind, self.mailboxes.len()) {
+                Ok(one) => opened.push((address, one)),
+                Err(error) if go_on => {
+                    if !state.unbound.contains_key(&address) {
+                        tracing::error!(listener = %address.0, "{error}; it is tried again each second");
+                    }
+                    failed.insert(address, error.to_string());
+                }
+                Err(error) => return Err(wanted.at.problem("bind", error.to_string())),
+            }
+        }
+        Ok((opened, failed))
+    }
+
+    /// Deals opened sockets out to the workers.
+    fn deal(&self, state: &mut State, opened: Vec<(Address, Opened)>) {
+        for ((listener, address), opened) in opened {
+            let port = match &opened.bind {
+                Bind::Tcp(address) => address.port(),
+                Bind::Unix { .. } => 0,
+            };
+            tracing::info!(%listener, address = %opened.bind, "listening");
+            state.bound.insert((listener.clone(), address.clone()), port);
+            for (hand, fd) in self.hands.iter().zip(opened.sockets) {
+                hand.put(NewSocket { listener: listener.clone(), address: address.clone(), port, fd });
+            }
+        }
+    }
+
+    fn tell_listeners(&self, state: &State) {
+        let fact = |(name, address): &Address, error: Option<String>| ListenerFact {
+            name: name.to_string(),
+            address: address.to_string(),
+            error,
+        };
+        let bound = state.bound.keys().map(|address| fact(address, None));
+        let unbound = state.unbound.iter().map(|(address, error)| fact(address, Some(error.clone())));
+        self.facts.set_listeners(bound.chain(unbound).collect());
+    }
+}
+
+impl control::Process<Dealt> for Process {
+    fn load(&self) -> Result<Loaded<Dealt>, Problems> {
+        self.build(self.source.load()?)
+    }
+
+    fn bind(&self) {
+        let mut state = self.lock();
+        let Some(snapshot) = state.snapshot.clone() else { return };
+        if let Ok((opened, unbound)) = self.open_listeners(&state, &snapshot.document, true) {
+            state.unbound = unbound;
+            self.deal(&mut state, opened);
+            self.tell_listeners(&state);
+        }
+        for (mailbox, hand) in self.mailboxes.iter().zip(&self.hands) {
+            for socket in hand.take() {
+                if let Err(Message::Listen(back)) = mailbox.try_send(Message::Listen(socket)) {
+                    hand.put(back);
+                }
+            }
+        }
+    }
+
+    fn explain(&self, question: &Question, live: &Live) -> Result<serde_json::Value, Unanswered> {
+        let unanswered = Unanswered { field: None, message: "there is no configuration yet".to_owned() };
+        let snapshot = self.lock().snapshot.clone().ok_or(unanswered)?;
+        explain(&snapshot, live, question)
+    }
+}
+
+/// One address that a document listens on.
+struct Wanted {
+    name: Arc<str>,
+    text: Arc<str>,
+    bind: Bind,
+    at: At,
+}
+
+/// All addresses that a document listens on.
+fn addresses(document: &Document) -> Vec<Wanted> {
+    let enabled = document.listeners.iter().filter(|listener| listener.enabled);
+    let of = |listener: &raw::Listener| {
+        let name: Arc<str> = listener.name.as_str().into();
+        let bind = |raw: &RawBind| match raw {
+            RawBind::Tcp(address) => Bind::Tcp(*address),
+            RawBind::Unix(path) => Bind::Unix {
+                path: path.clone(),
+                mode: listener.mode,
+                owner: listener.owner.clone(),
+                group: listener.group.clone(),
+            },
+        };
+        let wanted = |raw: &RawBind| Wanted {
+            name: name.clone(),
+            text: raw.to_string().into(),
+            bind: bind(raw),
+            at: listener.at.clone(),
+        };
+        listener.bind.iter().map(wanted).collect::<Vec<_>>()
+    };
+    enabled.flat_map(of).collect()
+}
+
+/// The caps of a document, kept where they only change in size.
+fn quotas(state: &mut State, document: &Document, workers: usize) -> Quotas {
+    state.requests.resize(document.limits.requests_max);
+    state.connections.resize(ceiling(document.limits.connections_max));
+    let before = std::mem::take(&mut state.listeners);
+    let mut listeners = Vec::new();
+    for listener in &document.listeners {
+        let name: Arc<str> = listener.name.as_str().into();
+        let (requests, connections) = before.get(&name).cloned().unwrap_or_default();
+        let keep = |quota: Option<Quota>, max: Option<u64>| {
+            let max = max?;
+            let quota = quota.unwrap_or_else(|| Quota::new(max, workers));
+            quota.resize(max);
+            Some(quota)
+        };
+        let own = (
+            keep(requests, listener.limits.requests_max),
+            keep(connections, listener.limits.connections_max.map(ceiling)),
+        );
+        listeners.push(own.clone());
+        state.listeners.insert(name, own);
+    }
+    Quotas { requests: state.requests.clone(), connections: state.connections.clone(), listeners }
+}
+
+fn ceiling(ceiling: Ceiling) -> u64 {
+    match ceiling {
+        Ceiling::Of(max) => max,
+        Ceiling::Auto => {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
+            limit.map_or(0, |limit| (limit as f64 * DESCRIPTOR_SHARE) as u64)
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A raw client: writes exactly the octets it is given, reads strictly, knows how a connection ended.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::message::{Bad, Response, Wire};
+use crate::process;
+use crate::wait::SOON;
+
+/// How a peer ended a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// FIN.
+    Closed,
+    /// RST.
+    Reset,
+}
+
+/// One connection.
+pub struct Client {
+    wire: Wire<TcpStream>,
+}
+
+impl Client {
+    /// Connects; every later wait has [`SOON`] as its deadline.
+    #[track_caller]
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, SOON).unwrap_or_else(|e| panic!("connect to {address}: {e}"));
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        let client = Self { wire: Wire::new(stream) };
+        client.patience(SOON);
+        client
+    }
+
+    /// Sets the deadline of later reads and writes.
+    pub fn patience(&self, limit: Duration) {
+        self.stream().set_read_timeout(Some(limit)).expect("a receive timeout");
+        self.stream().set_write_timeout(Some(limit)).expect("a send timeout");
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &TcpStream {
+        self.wire.stream()
+    }
+
+    /// Writes octets as they stand.
+    #[track_caller]
+    pub fn write(&self, bytes: impl AsRef<[u8]>) {
+        self.try_write(bytes.as_ref()).expect("write");
+    }
+
+    /// Writes octets as they stand; the peer may have gone.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.stream().write_all(bytes)
+    }
+
+    /// Writes in two segments, cut at `at`. The second leaves once the peer has read the first, so that its reads
+    /// meet the boundary.
+    pub fn write_split(&self, bytes: &[u8], at: usize) {
+        self.write_parts([&bytes[..at], &bytes[at..]]);
+    }
+
+    /// Writes each part as a segment of its own. The peer may have answered and gone before the last.
+    pub fn write_parts<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) {
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
+            if self.try_write(part).is_err() {
+                return;
+            }
+            self.wait_taken();
+        }
+    }
+
+    /// Waits until the peer has taken all octets out of its socket, if the kernel tells.
+    fn wait_taken(&self) {
+        let (Ok(local), Ok(peer)) = (self.stream().local_addr(), self.stream().peer_addr()) else {
+            return;
+        };
+        let deadline = Instant::now() + Duration::from_millis(200);
+        while process::unread_octets(peer, local).is_some_and(|n| n > 0) && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Reads a response to a request of that method.
+    pub fn try_response(&mut self, method: &str) -> Result<Response, Bad> {
+        self.wire.response(method)
+    }
+
+    /// Reads a response to a GET; panics on anything else than one.
+    #[track_caller]
+    pub fn response(&mut self) -> Response {
+        self.response_to("GET")
+    }
+
+    /// Reads a response to a request of that method; panics on anything else than one.
+    #[track_caller]
+    pub fn response_to(&mut self, method: &str) -> Response {
+        self.try_response(method).unwrap_or_else(|bad| panic!("no response: {bad:?}"))
+    }
+
+    /// Reads a head, interim or final, and leaves the body.
+    #[track_caller]
+    pub fn head(&mut self) -> Response {
+        self.wire.response_head().unwrap_or_else(|bad| panic!("no head: {bad:?}"))
+    }
+
+    /// Exactly `n` octets.
+    #[track_caller]
+    pub fn take(&mut self, n: usize) -> Vec<u8> {
+        self.wire.take(n).unwrap_or_else(|bad| panic!("no {n} octets: {bad:?}"))
+    }
+
+    /// Writes a request and reads its response.
+    #[track_caller]
+    pub fn exchange(&mut self, bytes: impl AsRef<[u8]>) -> Response {
+        self.write(bytes);
+        self.response()
+    }
+
+    /// Expects the connection to end without another octet; says how.
+    #[track_caller]
+    pub fn ended(&mut self) -> Ended {
+        let (rest, ended) = self.drain();
+        assert!(rest.is_empty(), "{} octets before the end: {:?}", rest.len(), String::from_utf8_lossy(&rest));
+        ended
+    }
+
+    /// Reads all up to the end of the connection, however it ends.
+    #[track_caller]
+    pub fn drain(&mut self) -> (Vec<u8>, Ended) {
+        let mut rest = self.wire.pending().to_vec();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match self.stream().read(&mut buffer) {
+                Ok(0) => return (rest, Ended::Closed),
+                Ok(n) => rest.extend(&buffer[..n]),
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return (rest, Ended::Reset),
+                Err(e) => panic!("the connection did not end: {e}; read {} octets", rest.len()),
+            }
+        }
+    }
+
+    /// Whether nothing arrives within `window`: for what must not happen.
+    pub fn silent_for(&mut self, window: Duration) -> bool {
+        self.patience(window);
+        let outcome = self.wire.fill();
+        self.patience(SOON);
+        matches!(outcome, Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+    }
+
+    /// Sends FIN and keeps reading.
+    pub fn half_close(&self) {
+        self.stream().shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    /// Sends RST.
+    pub fn reset(self) {
+        reset(self.wire.stream());
+    }
+}
+
+/// Makes the close of this socket an RST.
+pub(crate) fn reset(stream: &TcpStream) {
+    // The socket may be reset already.
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}

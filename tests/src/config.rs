@@ -1,0 +1,118 @@
+//! The config under test: one listener `web`, management, a JSON access log, one worker; the rest is the suite's.
+
+use std::fmt::Write;
+
+use crate::dir::Dir;
+use crate::ports::Port;
+use crate::weir::Weir;
+
+/// A config in the making, with the directory and the ports that it reserves.
+pub struct Config {
+    pub(crate) dir: Dir,
+    pub(crate) web: Port,
+    pub(crate) management: Port,
+    pub(crate) descriptors_max: Option<u64>,
+    top: String,
+    listener: String,
+    tables: String,
+    workers: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Config {
+    /// Nothing but the listener, management and the log.
+    pub fn new() -> Self {
+        Self {
+            dir: Dir::new(),
+            web: Port::reserve(),
+            management: Port::reserve(),
+            descriptors_max: None,
+            top: String::new(),
+            listener: String::new(),
+            tables: String::new(),
+            workers: 1,
+        }
+    }
+
+    /// One route for every path, to one origin.
+    pub fn forwarding(url: impl AsRef<str>) -> Self {
+        Self::new().route(1, "path_prefix = \"/\"", &[url.as_ref()])
+    }
+
+    /// Bare keys before the first table.
+    pub fn top(mut self, toml: &str) -> Self {
+        let _ = writeln!(self.top, "{toml}");
+        self
+    }
+
+    /// Keys of the listener, or its tables (`[listener.limits]`).
+    pub fn listener(mut self, toml: &str) -> Self {
+        let _ = writeln!(self.listener, "{toml}");
+        self
+    }
+
+    /// Tables of the document.
+    pub fn tables(mut self, toml: &str) -> Self {
+        let _ = writeln!(self.tables, "{toml}");
+        self
+    }
+
+    /// A route of listener `web` with its keys and the URLs of its targets.
+    pub fn route(mut self, id: u32, keys: &str, targets: &[&str]) -> Self {
+        let _ = writeln!(self.tables, "[[route]]\nid = {id}\nlistener = \"web\"\n{keys}");
+        for url in targets {
+            let _ = writeln!(self.tables, "[[route.target]]\nurl = \"{url}\"");
+        }
+        self
+    }
+
+    /// Tables of the last route, or of its last target.
+    pub fn with(self, toml: &str) -> Self {
+        self.tables(toml)
+    }
+
+    /// How many workers.
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// The limit of open descriptors that the process starts with.
+    pub fn descriptors_max(mut self, descriptors_max: u64) -> Self {
+        self.descriptors_max = Some(descriptors_max);
+        self
+    }
+
+    /// The document.
+    pub fn text(&self) -> String {
+        let Self { top, listener, tables, workers, .. } = self;
+        let (web, management) = (self.web.address(), self.management.address());
+        let log = self.dir.join("access.log");
+        format!(
+            "version = 1\nworkers = {workers}\n{top}\n\
+             [management]\nlisten = [\"{management}\"]\n\n\
+             [[access_log]]\nname = \"test\"\nformat = \"json\"\noutput = \"file\"\npath = \"{}\"\nflush = \"10ms\"\n\n\
+             [[listener]]\nname = \"web\"\nbind = \"{web}\"\n{listener}\n{tables}",
+            log.display()
+        )
+    }
+
+    /// Starts weir with it and waits until it is ready.
+    #[track_caller]
+    pub fn start(self) -> Weir {
+        let weir = self.launch();
+        weir.wait_ready();
+        weir
+    }
+
+    /// Starts weir with it, and does not wait.
+    #[track_caller]
+    pub fn launch(self) -> Weir {
+        Weir::launch(self)
+    }
+}

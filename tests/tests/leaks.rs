@@ -1,0 +1,112 @@
+//! Many exchanges, good and bad in turn, then nothing is left of them.
+
+mod heavy {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use weir_tests::exchange::bytes;
+    use weir_tests::origin::ok;
+    use weir_tests::{Client, Config, Origin, Weir, wait};
+
+    const EXCHANGES: usize = 100_000;
+    const CLIENTS: usize = 16;
+
+    /// An origin that does what the request's path says.
+    fn obedient() -> Origin {
+        Origin::scripted(|mut conn, _| {
+            while let Some(request) = conn.request() {
+                let sent = match request.target.as_str() {
+                    "/close" => return conn.close(),
+                    "/reset" => return conn.reset(),
+                    "/garbage" => {
+                        conn.send([0xfe_u8; 64]);
+                        return conn.close();
+                    }
+                    "/cut" => {
+                        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+                        return conn.close();
+                    }
+                    "/large" => conn.send(ok(&"l".repeat(200_000))),
+                    "/chunked" => conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+                    _ => conn.send(ok("x")),
+                };
+                if !sent {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// One exchange of kind `n`; the connection, if it may be used again.
+    fn exchange(weir: std::net::SocketAddr, kept: Option<Client>, n: usize) -> Option<Client> {
+        let mut client = kept.unwrap_or_else(|| Client::connect(weir));
+        let path = ["/", "/large", "/chunked", "/close", "/reset", "/garbage", "/cut", "/"][n / 8 % 8];
+        match n % 8 {
+            // The client's own faults.
+            6 if n.is_multiple_of(5) => {
+                let _ = client.try_write(b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
+                let _ = client.try_response("GET");
+                return None;
+            }
+            7 if n.is_multiple_of(7) => {
+                let _ = client.try_write(&bytes("GET", "/large", &[], b""));
+                client.reset();
+                return None;
+            }
+            5 => client.try_write(&bytes("POST", path, &[], b"body")).ok()?,
+            _ => client.try_write(&bytes("GET", path, &[], b"")).ok()?,
+        }
+        let response = client.try_response("GET").ok()?;
+        (!response.fields.names("connection", "close")).then_some(client)
+    }
+
+    #[test]
+    fn after_a_hundred_thousand_mixed_exchanges_nothing_is_leaked() {
+        let origin = obedient();
+        let weir = Config::forwarding(origin.url()).tables("[pool]\nidle_timeout = \"1s\"").start();
+        let run = |from: usize, to: usize| {
+            let next = Arc::new(AtomicUsize::new(from));
+            std::thread::scope(|scope| {
+                for _ in 0..CLIENTS {
+                    let (next, address) = (next.clone(), weir.web());
+                    scope.spawn(move || {
+                        let mut kept = None;
+                        loop {
+                            let n = next.fetch_add(1, Ordering::Relaxed);
+                            if n >= to {
+                                return;
+                            }
+                            kept = exchange(address, kept, n);
+                        }
+                    });
+                }
+            });
+        };
+        run(0, EXCHANGES / 10);
+        let settled = settle(&weir);
+        let memory = weir.process().resident_bytes();
+        run(EXCHANGES / 10, EXCHANGES);
+        assert_eq!(settle(&weir), settled, "descriptors: {:?}", weir.process().fd_targets());
+        let grown = weir.process().resident_bytes().saturating_sub(memory);
+        assert!(grown < 16 << 20, "memory grew by {} KiB", grown >> 10);
+        assert_eq!(weir.reason("internal_error"), 0);
+        assert!(weir.reason("ok") > EXCHANGES as u64 / 3, "{} were good", weir.reason("ok"));
+        let metrics = weir.metrics();
+        for gauge in ["weir_buffers_out", "weir_operations_in_flight", "weir_requests_active", "weir_connections"] {
+            if metrics.has(gauge) {
+                // What waits for the next connection or chunk is in flight always; requests are not.
+                assert!(metrics.sum(gauge, &[]) <= 32.0, "{gauge} is {}", metrics.sum(gauge, &[]));
+            }
+        }
+        assert_eq!(weir.stop().code, Some(0));
+    }
+
+    /// Waits until pools have emptied; the descriptors that are left.
+    fn settle(weir: &Weir) -> usize {
+        wait::until("idle connections have ended", || {
+            let targets = weir.process().fd_targets();
+            targets.iter().filter(|path| path.to_string_lossy().starts_with("socket:")).count() <= 16
+        });
+        weir.process().fds()
+    }
+}

@@ -1,0 +1,58 @@
+//! The documents that weir is measured on.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// A document: where it listens, where it forwards, how much stands in it.
+#[derive(Clone, Copy)]
+pub(super) struct Document {
+    pub(super) web: SocketAddr,
+    pub(super) management: SocketAddr,
+    pub(super) origin: SocketAddr,
+    pub(super) workers: usize,
+    pub(super) routes: usize,
+    pub(super) connections_max: usize,
+}
+
+impl Document {
+    /// Its text. The last route takes every path; those before it are half hosts, half paths, and match none of the
+    /// requests that are measured.
+    pub(super) fn text(&self) -> String {
+        let Self { web, management, origin, workers, routes, connections_max } = self;
+        let mut text = format!(
+            "version = 1\nworkers = {workers}\n\n[limits]\nconnections_max = {connections_max}\nrequests_per_connection = 10000000\n\n\
+             [timeouts]\nkeepalive = \"5m\"\n\n\
+             [management]\nlisten = [\"{management}\"]\n\n[[listener]]\nname = \"web\"\nbind = \"{web}\"\n"
+        );
+        for id in 1..*routes {
+            let key = match id % 2 {
+                0 => format!("host=\"h{id}.test\""),
+                _ => format!("path_prefix=\"/a{}/s{id}\"", id % 100),
+            };
+            route(&mut text, &key, *origin);
+        }
+        route(&mut text, "path_prefix=\"/\"", *origin);
+        text
+    }
+}
+
+/// As short as it can be written: ten thousand of them are to fit into the megabyte that a document may have. Ids are
+/// given in their order.
+fn route(text: &mut String, key: &str, origin: SocketAddr) {
+    let _ = write!(text, "[[route]]\nlistener=\"web\"\n{key}\n[[route.target]]\nurl=\"http://{origin}\"\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_has_as_many_routes_as_asked_for() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let (web, management, origin) = (address, address, address);
+        let document = Document { web, management, origin, workers: 1, routes: 10, connections_max: 100 };
+        assert_eq!(document.text().matches("[[route]]").count(), 10);
+        assert!(Document { routes: 10_000, ..document }.text().len() < 1 << 20);
+        assert_eq!(document.text().matches("path_prefix=\"/\"\n").count(), 1);
+    }
+}

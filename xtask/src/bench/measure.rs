@@ -1,0 +1,113 @@
+//! A work, measured on several contestants in alternating rounds.
+
+use std::process::Command;
+
+use super::contestant::Contestant;
+use super::stats::Spread;
+use super::tools::{Bench, LOAD_CORE, cpu_seconds};
+use crate::run::{Outcome, find};
+
+/// What the generator does.
+#[derive(Clone, Copy)]
+pub(super) struct Work {
+    pub(super) path: &'static str,
+    pub(super) connections: usize,
+    pub(super) upload: Option<&'static str>,
+}
+
+/// CPU per request of one contestant, in microseconds, round by round.
+pub(super) struct Series {
+    pub(super) name: &'static str,
+    pub(super) us: Vec<f64>,
+}
+
+impl Series {
+    pub(super) fn spread(&self) -> Spread {
+        Spread::of(&self.us)
+    }
+
+    /// The ratio to another, round by round.
+    pub(super) fn over(&self, other: &Self) -> Spread {
+        let ratios: Vec<_> = self.us.iter().zip(&other.us).map(|(own, other)| own / other).collect();
+        Spread::of(&ratios)
+    }
+}
+
+/// The one with the lowest median.
+pub(super) fn best(series: &[Series]) -> &Series {
+    let lowest = |a: &&Series, b: &&Series| a.spread().median.total_cmp(&b.spread().median);
+    series.iter().min_by(lowest).expect("at least one peer")
+}
+
+/// Measures all contestants, A B C A B C, with the generator.
+pub(super) fn alternate(bench: &Bench, contestants: &[&Contestant], work: Work) -> Outcome<Vec<Series>> {
+    rounds(bench, contestants, |contestant, seconds| generator(bench, contestant, work, seconds))
+}
+
+/// The same with wrk.
+pub(super) fn alternate_wrk(bench: &Bench, contestants: &[&Contestant], work: Work) -> Outcome<Vec<Series>> {
+    rounds(bench, contestants, |contestant, seconds| wrk(bench, contestant, work, seconds))
+}
+
+fn rounds(
+    bench: &Bench,
+    contestants: &[&Contestant],
+    load: impl Fn(&Contestant, f64) -> Outcome<f64>,
+) -> Outcome<Vec<Series>> {
+    let mut series: Vec<_> = contestants.iter().map(|one| Series { name: one.name, us: Vec::new() }).collect();
+    for contestant in contestants {
+        load(contestant, bench.seconds / 3.0)?;
+    }
+    for _ in 0..bench.rounds {
+        for (contestant, series) in contestants.iter().zip(&mut series) {
+            let before = cpu_seconds(contestant.pid())?;
+            let requests = load(contestant, bench.seconds)?;
+            series.us.push((cpu_seconds(contestant.pid())? - before) / requests * 1e6);
+        }
+    }
+    Ok(series)
+}
+
+fn generator(bench: &Bench, contestant: &Contestant, work: Work, seconds: f64) -> Outcome<f64> {
+    let connections = bench.connections(work.connections).to_string();
+    let mut args = vec!["--connections", &connections];
+    args.extend(work.upload.iter().flat_map(|size| ["--upload", size]));
+    let report = bench.load(&contestant.url(work.path), seconds, &args)?;
+    report["responses"].as_f64().filter(|n| *n > 0.0).ok_or_else(|| format!("{}: no responses", contestant.name))
+}
+
+fn wrk(bench: &Bench, contestant: &Contestant, work: Work, seconds: f64) -> Outcome<f64> {
+    find("wrk").ok_or("wrk is not installed")?;
+    let connections = bench.connections(work.connections).to_string();
+    let duration = format!("{}s", seconds.ceil());
+    let mut command = Command::new("taskset");
+    command.args(["-c", LOAD_CORE, "wrk", "-t1", "-c", &connections, "-d", &duration]);
+    let output = command.arg(contestant.url(work.path)).output().map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    wrk_requests(&text).ok_or_else(|| format!("wrk: {text}"))
+}
+
+/// wrk counts requests as `N requests in T, SIZE read`.
+fn wrk_requests(text: &str) -> Option<f64> {
+    let bad = text.contains("Non-2xx") || text.contains("Socket errors");
+    let line = text.lines().find(|line| line.contains(" requests in "))?;
+    line.split_whitespace().next()?.parse().ok().filter(|n| *n > 0.0 && !bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_is_the_cheapest_and_ratios_go_round_by_round() {
+        let series = [Series { name: "a", us: vec![20.0, 22.0] }, Series { name: "b", us: vec![10.0, 11.0] }];
+        assert_eq!(best(&series).name, "b");
+        assert_eq!(series[1].over(&series[0]).median, 0.5);
+    }
+
+    #[test]
+    fn wrk_is_read_and_its_errors_are_no_figures() {
+        assert_eq!(wrk_requests("  221702 requests in 2.00s, 27.27MB read\n"), Some(221702.0));
+        assert_eq!(wrk_requests("  5 requests in 2.00s, 1B read\n  Socket errors: connect 1\n"), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! Other people's programs that the suites drive.
+
+use std::process::Command;
+
+use crate::run::{find, succeed};
+
+/// A program, the Debian package that has it, and the word by which its tests are named.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    pub(crate) command: &'static str,
+    package: &'static str,
+    pub(crate) tests: &'static str,
+}
+
+/// All of them.
+pub(crate) const PROGRAMS: &[Program] = &[
+    Program { command: "nginx", package: "nginx-light", tests: "nginx" },
+    Program { command: "wrk", package: "wrk", tests: "wrk" },
+    Program { command: "ab", package: "apache2-utils", tests: "_ab_" },
+    Program { command: "h2load", package: "nghttp2-client", tests: "h2load" },
+    Program { command: "node", package: "nodejs", tests: "node" },
+    Program { command: "curl", package: "curl", tests: "curl" },
+    Program { command: "python3", package: "python3", tests: "python" },
+];
+
+/// Installs what is missing, if it may; says what still is.
+pub(crate) fn provide(install: bool) -> Vec<Program> {
+    let missing = missing();
+    if !missing.is_empty() && install {
+        match can_install() {
+            true => apt(&missing),
+            false => eprintln!("xtask: not root on a Debian: nothing is installed"),
+        }
+    }
+    self::missing()
+}
+
+fn missing() -> Vec<Program> {
+    PROGRAMS.iter().filter(|program| find(program.command).is_none()).copied().collect()
+}
+
+fn can_install() -> bool {
+    let id = Command::new("id").arg("-u").output().map(|output| output.stdout).unwrap_or_default();
+    id == b"0\n" && find("apt-get").is_some()
+}
+
+/// Failure is no error here: what could not be installed is missing, and said to be.
+fn apt(missing: &[Program]) {
+    let run = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        succeed(command.args(args).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    let packages: Vec<_> = missing.iter().map(|program| program.package).collect();
+    // A package that starts its service would take port 80: policy-rc.d is not ours to write, the tests use others.
+    let outcome = run(&["update", "-qq"])
+        .and_then(|()| run(&[&["install", "-y", "-qq", "--no-install-recommends"], &packages[..]].concat()));
+    if let Err(message) = outcome {
+        eprintln!("xtask: {message}");
+    }
+}
