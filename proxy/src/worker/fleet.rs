@@ -179,6 +179,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         bound: RefCell::default(),
         clients: RefCell::default(),
         draining: Cell::new(false),
+        accepting: Cell::new(0),
         empty: ring::Event::new(),
     }
 }
