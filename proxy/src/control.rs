@@ -22,19 +22,20 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub use facts::Facts;
-pub use port::{Adopted, FirstTable, Process, Question, Refusal, Unanswered, Values};
+pub use port::{Loaded, Order, Process, Question, Unanswered, Values, WorkerPort};
 pub use signal::Signal;
-pub use supervisor::{Reported, Reports};
+pub use supervisor::Reports;
 
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
-use crate::config::Document;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
 pub type Clock = fn() -> Instant;
 
 /// Control's own threads.
 const THREADS: usize = 2;
+/// Facts about endpoints that may wait for the next turn.
+const REPORTS_MAX: usize = 4096;
 /// Resolutions and probe results that may wait; their senders wait too.
 const EVENTS_MAX: usize = 1024;
 /// How long answers under way may take once the process ends.
@@ -54,25 +55,26 @@ pub struct Settings {
 }
 
 /// What control works with.
-pub struct Wiring {
+pub struct Wiring<S> {
     /// Where workers say that they live, and listeners that they are bound.
     pub facts: Arc<Facts>,
     /// Reads the workers' clock.
     pub clock: Clock,
     /// Each worker's counters.
-    pub counters: Arc<[Arc<Counters>]>,
+    pub counters: Vec<Arc<Counters>>,
     /// The counters of routes.
     pub routes: Arc<RouteTable>,
-    /// What workers report of endpoints.
-    pub reports: Reported,
+    /// Each worker's mailbox.
+    pub ports: Vec<Box<dyn WorkerPort<S>>>,
     /// The rest of the process.
-    pub process: Arc<dyn Process>,
+    pub process: Arc<dyn Process<S>>,
 }
 
 /// The running control plane.
 pub struct Control {
     runtime: tokio::runtime::Runtime,
     signals: mpsc::Sender<Signal>,
+    reports: Reports,
     management: Vec<SocketAddr>,
     metrics: Option<SocketAddr>,
 }
@@ -84,8 +86,6 @@ pub enum StartError {
     NotLoopback(SocketAddr),
     /// An address cannot be bound.
     Bind(SocketAddr, io::Error),
-    /// The first configuration was refused.
-    Refused(Refusal),
     /// Threads or signal handlers cannot be had.
     System(io::Error),
 }
@@ -97,7 +97,6 @@ impl std::fmt::Display for StartError {
                 write!(f, "management: {address} is not a loopback address, and the API knows no users")
             }
             Self::Bind(address, error) => write!(f, "management: cannot listen on {address}: {error}"),
-            Self::Refused(refusal) => refusal.fmt(f),
             Self::System(error) => write!(f, "control threads: {error}"),
         }
     }
@@ -107,7 +106,11 @@ impl std::error::Error for StartError {}
 
 impl Control {
     /// Binds the management API, puts the first configuration in force and begins to listen to signals.
-    pub fn start(settings: &Settings, wiring: Wiring, first: Document) -> Result<Self, StartError> {
+    pub fn start<S: Send + Sync + 'static>(
+        settings: &Settings,
+        wiring: Wiring<S>,
+        first: Loaded<S>,
+    ) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("weir-control")
@@ -119,9 +122,15 @@ impl Control {
         let (management, metrics) = listeners.addresses();
         let (signals, signal_events) = mpsc::channel(16);
         signal::listen(&signals).map_err(StartError::System)?;
-        run(settings, wiring, first, listeners, signal_events).map_err(StartError::Refused)?;
+        let (reports, report_events) = mpsc::channel(REPORTS_MAX);
+        run(settings, wiring, first, listeners, signal_events, report_events);
         drop(guard);
-        Ok(Self { runtime, signals, management, metrics })
+        Ok(Self { runtime, signals, reports: Reports(reports), management, metrics })
+    }
+
+    /// A worker's way to tell how endpoints did.
+    pub fn reports(&self) -> Reports {
+        self.reports.clone()
     }
 
     /// Does what the signal would.
@@ -146,14 +155,15 @@ impl Control {
 }
 
 /// Joins the tasks together. Runs within the runtime.
-fn run(
+fn run<S: Send + Sync + 'static>(
     settings: &Settings,
-    wiring: Wiring,
-    first: Document,
+    wiring: Wiring<S>,
+    first: Loaded<S>,
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
-) -> Result<(), Refusal> {
-    let Wiring { facts, clock, counters, routes, reports: Reported(reports), process } = wiring;
+    reports: mpsc::Receiver<crate::target::Report>,
+) {
+    let Wiring { facts, clock, counters, routes, ports, process } = wiring;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
@@ -164,10 +174,11 @@ fn run(
         facts: Arc::clone(&facts),
         clock,
         process: Arc::clone(&process),
+        outboxes: ports.into_iter().map(port::Outbox::new).collect(),
         resolver: Arc::clone(&resolver),
         prober,
     };
-    let (supervisor, seen) = supervisor::Supervisor::new(parts, first)?;
+    let (supervisor, seen) = supervisor::Supervisor::new(parts, first);
     let flips = supervisor.flips();
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
@@ -176,10 +187,7 @@ fn run(
     tokio::spawn(watching.run(readiness_out));
 
     let asked = seen.clone();
-    let explain = move |question: &Question| {
-        let standing = asked.standing();
-        process.explain(question, &standing.adopted.snapshot, &standing.live)
-    };
+    let explain = move |question: &Question| process.explain(question, &asked.standing().live);
     let state = api::State {
         node_id,
         clock,
@@ -200,5 +208,4 @@ fn run(
     let state = Arc::new(state);
     tokio::spawn(api::Window::run(Arc::clone(&state)));
     listeners.serve(state);
-    Ok(())
 }

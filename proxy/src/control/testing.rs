@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::port::{Adopted, FirstTable, Process, Question, Refusal, Unanswered};
+use super::port::{Loaded, Order, Process, Question, Unanswered, WorkerPort};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
@@ -38,11 +38,78 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
     ))
 }
 
-pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
+/// The configuration that a document makes.
+pub(super) fn loaded(document: Document, generation: u64) -> Loaded<u64> {
     let mut problems = Problems::new();
     let environment = Environment { sticky_key: &[7; 32] };
     let built = Snapshot::build(document, generation, environment, &mut problems);
-    Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
+    let built = built.unwrap_or_else(|| panic!("{problems}"));
+    Loaded {
+        generation,
+        snapshot: Arc::new(generation),
+        document: built.document,
+        groups: built.groups,
+        logs: Vec::new(),
+    }
+}
+
+/// A worker that takes what it is sent, and remembers it.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    /// Orders that it does not take any more.
+    pub(super) full: AtomicBool,
+    pub(super) taken: Mutex<Vec<Order<u64>>>,
+}
+
+impl WorkerPort<u64> for Arc<Mailbox> {
+    fn send(&self, order: Order<u64>) -> Result<(), Order<u64>> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(order);
+        }
+        self.taken.lock().expect("no panic").push(order);
+        Ok(())
+    }
+}
+
+impl Mailbox {
+    /// The generation it uses.
+    pub(super) fn generation(&self) -> u64 {
+        let taken = self.taken.lock().expect("no panic");
+        taken
+            .iter()
+            .rev()
+            .find_map(|order| if let Order::Snapshot(s, _) = order { Some(**s) } else { None })
+            .unwrap_or(0)
+    }
+
+    /// The table it uses.
+    pub(super) fn live(&self) -> Option<Arc<Live>> {
+        let taken = self.taken.lock().expect("no panic");
+        taken.iter().rev().find_map(|order| match order {
+            Order::Snapshot(_, live) | Order::Live(live) => Some(Arc::clone(live)),
+            Order::Drain { .. } => None,
+        })
+    }
+
+    /// Addresses and states of all endpoints of its table.
+    pub(super) fn endpoints(&self) -> Vec<(String, &'static str)> {
+        let now = clock();
+        let Some(live) = self.live() else { return Vec::new() };
+        let row = |endpoint: &crate::target::Endpoint| {
+            let address = endpoint.address.map(|address| address.to_string()).unwrap_or_default();
+            (address, if endpoint.is_ejected(now) { "ejected" } else { endpoint.state.word() })
+        };
+        live.endpoints().map(|(_, endpoint)| row(endpoint)).collect()
+    }
+
+    /// The deadlines it was given.
+    pub(super) fn drains(&self) -> Vec<Instant> {
+        let taken = self.taken.lock().expect("no panic");
+        taken
+            .iter()
+            .filter_map(|order| if let Order::Drain { deadline } = order { Some(*deadline) } else { None })
+            .collect()
+    }
 }
 
 /// A process that does what it is told, and remembers it.
@@ -51,63 +118,26 @@ pub(super) struct Remembering {
     /// What a reload reads; none: the document is broken.
     pub(super) next: Mutex<Option<Document>>,
     pub(super) generation: AtomicU64,
-    /// Whether workers take what they are sent.
-    pub(super) full: AtomicBool,
-    pub(super) followed: Mutex<Vec<(usize, Arc<Live>)>>,
-    pub(super) drained: Mutex<Vec<(usize, Instant)>>,
-    pub(super) reopened: AtomicU64,
     pub(super) bound: AtomicU64,
 }
 
-impl Remembering {
-    /// The last table that worker 0 took, by its epoch.
-    pub(super) fn epoch(&self) -> u64 {
-        let followed = self.followed.lock().expect("no panic");
-        followed.iter().rev().find(|(worker, _)| *worker == 0).map_or(0, |(_, live)| live.epoch())
-    }
-}
-
-impl Process for Remembering {
-    fn read(&self) -> Result<Document, Problems> {
+impl Process<u64> for Remembering {
+    fn load(&self) -> Result<Loaded<u64>, Problems> {
         match self.next.lock().expect("no panic").clone() {
-            Some(document) => Ok(document),
-            None => crate::config::parse("version = 2", "test.toml"),
+            Some(document) => Ok(loaded(document, self.generation.fetch_add(1, Ordering::SeqCst) + 2)),
+            None => Err(crate::config::parse("version = 1\nno_such_key = 1", "test.toml").expect_err("a bad key")),
         }
-    }
-
-    fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal> {
-        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
-        let snapshot = snapshot(document, generation);
-        let live = live(&snapshot);
-        self.followed.lock().expect("no panic").push((0, live));
-        Ok(Adopted { snapshot, logs: Vec::new() })
     }
 
     fn bind(&self) {
         self.bound.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn follow(&self, worker: usize, live: &Arc<Live>) -> bool {
-        if self.full.load(Ordering::SeqCst) {
-            return false;
-        }
-        self.followed.lock().expect("no panic").push((worker, Arc::clone(live)));
-        true
-    }
-
-    fn drain(&self, worker: usize, deadline: Instant) -> bool {
-        self.drained.lock().expect("no panic").push((worker, deadline));
-        true
-    }
-
-    fn reopen_logs(&self) {
-        self.reopened.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn explain(&self, question: &Question, snapshot: &Snapshot, _: &Live) -> Result<serde_json::Value, Unanswered> {
+    fn explain(&self, question: &Question, live: &Live) -> Result<serde_json::Value, Unanswered> {
         if question.listener.as_deref().is_some_and(|name| name != "web") {
             return Err(Unanswered { field: Some("listener"), message: "no such listener".to_owned() });
         }
-        Ok(serde_json::json!({ "generation": snapshot.generation, "method": question.method }))
+        let values = question.headers.values().flat_map(|values| values.iter()).count();
+        Ok(serde_json::json!({ "method": question.method, "values": values, "routes": live.routes().len() }))
     }
 }

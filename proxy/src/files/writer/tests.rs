@@ -19,7 +19,7 @@ fn finish(writer: Writer, log: Log, handles: Vec<LogHandle>) {
     assert!(writer.finish(Duration::from_secs(20)), "the writer did not end");
 }
 
-fn text(path: &std::path::Path) -> String {
+fn text(path: &Path) -> String {
     fs::read_to_string(path).expect("a log is text")
 }
 
