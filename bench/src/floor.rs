@@ -20,7 +20,7 @@ const BUFFER_SIZE: usize = 128 << 10;
 /// Buffers made in all: 32 MiB, touched only as far as the traffic needs.
 const BUFFERS: u16 = 256;
 /// Buffers lent to the kernel at a time: few, so that the memory in use stays in the processor's cache.
-const LENT: u16 = 4;
+const LENT: u16 = 8;
 const GROUP: u16 = 0;
 
 /// What an operation's `user_data` says in its upper half; the lower half is the connection's side.

@@ -31,3 +31,6 @@ pub use runtime::{Runtime, forbidden, now, remote, stats};
 pub use socket::Socket;
 pub use stats::Stats;
 pub use timer::{Elapsed, Timer, sleep_until};
+
+#[cfg(test)]
+mod tests;

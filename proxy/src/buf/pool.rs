@@ -66,24 +66,19 @@ impl Pool {
         })
     }
 
-    /// Makes the ring known to the kernel, incremental where it can be (6.12); returns whether it is.
-    pub(crate) fn register(&mut self, submitter: &Submitter<'_>, incremental: bool) -> io::Result<bool> {
+    /// Makes the ring known to the kernel; EINVAL where it should be `incremental` and cannot (before 6.12).
+    pub(crate) fn register(&mut self, submitter: &Submitter<'_>, incremental: bool) -> io::Result<()> {
         let flags = if incremental { IOU_PBUF_RING_INC as u16 } else { 0 };
         let (at, slots) = (self.entries.at.as_ptr() as u64, self.lend_max.next_power_of_two());
+        self.incremental = incremental;
         // SAFETY: page-aligned, large enough for `slots` entries, and mapped until the pool is dropped, which its
         // owner does after the ring.
-        match unsafe { submitter.register_buf_ring_with_flags(at, slots, self.group, flags) } {
-            Err(error) if incremental && error.raw_os_error() == Some(libc::EINVAL) => self.register(submitter, false),
-            Err(error) => Err(error),
-            Ok(()) => {
-                self.incremental = incremental;
-                Ok(incremental)
-            }
-        }
+        unsafe { submitter.register_buf_ring_with_flags(at, slots, self.group, flags) }
     }
 
-    pub(crate) fn group(&self) -> u16 {
-        self.group
+    /// Octets of one block.
+    pub(crate) fn size(&self) -> u32 {
+        self.size
     }
 
     /// Blocks that chunks read.

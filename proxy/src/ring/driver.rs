@@ -19,11 +19,12 @@ use super::socket::Stream;
 use super::stats::{self, Stats};
 use super::timer::Timers;
 use crate::base::Instant;
-use crate::buf::Pool;
 
+mod buffers;
 mod enter;
 mod reap;
 
+pub(super) use buffers::Buffers;
 pub(super) use enter::Enter;
 use enter::clock;
 
@@ -38,6 +39,8 @@ pub struct Settings {
     pub buffer_size: u32,
     /// Most receive buffers.
     pub buffers_max: u16,
+    /// Whether messages may share a buffer where the kernel can do it; otherwise small ones have smaller buffers.
+    pub incremental: bool,
     /// Octets of one buffer of the reserve, which serves when the others are all taken.
     pub reserve_size: u32,
     /// Most buffers of the reserve.
@@ -53,6 +56,7 @@ impl Default for Settings {
             cq_entries: 8192,
             buffer_size: 128 << 10,
             buffers_max: 512,
+            incremental: true,
             reserve_size: 8 << 10,
             reserve_max: 512,
             recv_cap: 256 << 10,
@@ -60,11 +64,6 @@ impl Default for Settings {
     }
 }
 
-/// Blocks the kernel holds at a time: few, see [`Pool`].
-const LEND_MAX: u16 = 4;
-/// Of the reserve, all: each serves one receive.
-const GROUP_MAIN: u16 = 0;
-const GROUP_RESERVE: u16 = 1;
 /// Boxes of idle sends kept.
 const TRANSMITS_MAX: usize = 256;
 /// How long a listener waits that ran out of descriptors, if none is closed here: another process may hold them.
@@ -77,14 +76,14 @@ pub(super) struct Driver {
     /// What the submission queue did not take.
     spill: RefCell<VecDeque<squeue::Entry>>,
     ops: RefCell<Ops>,
-    /// Receive buffers: the main group, then the reserve.
-    pub(super) pools: [Rc<Pool>; 2],
+    pub(super) buffers: Buffers,
     /// Sockets whose receive ended for want of a buffer, the longest waiting first.
     starved: RefCell<VecDeque<Rc<Stream>>>,
     /// Listeners that wait for a descriptor.
     exhausted: RefCell<Vec<Rc<Acceptor>>>,
     /// When they try again, unless a descriptor is closed before.
     accept_again: Cell<Option<Instant>>,
+    #[expect(clippy::vec_box, reason = "they move between this and sockets while the kernel has their address")]
     transmits: RefCell<Vec<Box<Transmit>>>,
     pub(super) timers: Timers,
     pub(super) executor: Executor,
@@ -101,17 +100,12 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(settings: Settings) -> io::Result<Self> {
         let enter = Enter::new(&settings)?;
-        let mut main = Pool::new(GROUP_MAIN, settings.buffer_size, settings.buffers_max, LEND_MAX)?;
-        let lend_max = settings.reserve_max;
-        let mut reserve = Pool::new(GROUP_RESERVE, settings.reserve_size, settings.reserve_max, lend_max)?;
-        main.register(enter.submitter(), true)?;
-        reserve.register(enter.submitter(), false)?;
-        main.lend();
+        let buffers = Buffers::new(enter.submitter(), &settings)?;
         let now = clock();
         let driver = Self {
             spill: RefCell::default(),
             ops: RefCell::default(),
-            pools: [Rc::new(main), Rc::new(reserve)],
+            buffers,
             starved: RefCell::default(),
             exhausted: RefCell::default(),
             accept_again: Cell::new(None),
@@ -150,10 +144,8 @@ impl Driver {
     }
 
     fn renew_buffers(&self) {
-        for pool in &self.pools {
-            pool.trim();
-        }
-        self.stats.buffer_memory.set(self.pools.iter().map(|pool| pool.memory()).sum());
+        self.buffers.trim();
+        self.stats.buffer_memory.set(self.buffers.memory());
     }
 
     /// Starts an operation: `entry` is built for it, `op` keeps alive what it names.
@@ -193,7 +185,7 @@ impl Driver {
     /// Submits, waits (not at all, where `idle` is false) and handles what completed.
     pub(super) fn turn(&self, idle: bool) -> io::Result<()> {
         // Before the wait: what was freed in this turn may be all that a starved socket waits for.
-        self.pools[0].lend();
+        self.buffers.lend();
         self.feed_starved();
         self.push_spilled();
         let idle = idle && self.spill.borrow().is_empty();
@@ -204,7 +196,7 @@ impl Driver {
         }
         self.reap();
         self.stats.ops.set(self.in_flight() as u64);
-        self.stats.buffers_out.set(self.pools.iter().map(|pool| u64::from(pool.read())).sum());
+        self.stats.buffers_out.set(self.buffers.read());
         Ok(())
     }
 
@@ -246,15 +238,10 @@ impl Driver {
         if self.starved.borrow().is_empty() {
             return;
         }
-        let [main, reserve] = &self.pools;
-        reserve.lend();
-        let pool = if main.ready() { main } else { reserve };
-        if !pool.ready() {
-            return;
-        }
+        let Some(group) = self.buffers.ready() else { return };
         let starved = std::mem::take(&mut *self.starved.borrow_mut());
         for stream in starved {
-            stream.feed(self, pool.group());
+            stream.feed(self, group);
         }
     }
 

@@ -186,6 +186,3 @@ impl Drop for Socket {
         try_with(|driver| self.0.abandon(driver));
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -32,6 +32,9 @@ pub(in crate::ring) struct Stream {
     abandoned: Cell<bool>,
 }
 
+/// What ten thousand idle connections cost is mostly ten thousand of these, and their tasks.
+const _: () = assert!(size_of::<Stream>() <= 208);
+
 struct Receive {
     queue: RefCell<Queue>,
     waker: Cell<Option<Waker>>,
@@ -47,6 +50,9 @@ struct Receive {
     /// Asked to end because the cap is reached.
     cancelled: Cell<bool>,
     eof: Cell<bool>,
+    /// Whether it receives much at a time, and how many receives in a row said otherwise.
+    bulky: Cell<bool>,
+    streak: Cell<u8>,
 }
 
 /// Received chunks; one needs no memory of its own.
@@ -81,6 +87,8 @@ impl Stream {
             starved: Cell::new(false),
             cancelled: Cell::new(false),
             eof: Cell::new(false),
+            bulky: Cell::new(false),
+            streak: Cell::new(0),
         };
         let send = Send {
             transmit: RefCell::new(None),
@@ -173,7 +181,12 @@ impl Stream {
         if settled || receive.error.get() != 0 || self.abandoned.get() || !self.drained() {
             return;
         }
-        with(|driver| self.start(driver, driver.pools[0].group()));
+        with(|driver| self.start(driver, self.bulk(driver).unwrap_or(driver.buffers.main())));
+    }
+
+    /// The group of large buffers, where there is one and this socket is to use it.
+    fn bulk(&self, driver: &Driver) -> Option<u16> {
+        driver.buffers.bulk().filter(|_| self.receive.bulky.get())
     }
 
     /// Whether at most half of the cap waits.
@@ -183,17 +196,18 @@ impl Stream {
 
     fn start(self: &Rc<Self>, driver: &Driver, group: u16) {
         let cap = self.receive.cap.get();
-        let limit = if group == driver.pools[0].group() { cap } else { cap.min(RESERVE_LIMIT) };
+        let limit = if driver.buffers.is_reserve(group) { cap.min(RESERVE_LIMIT) } else { cap };
         self.receive.group.set(group);
         self.receive.cancelled.set(false);
         self.receive.token.set(Some(driver.start_receive(self, group, limit)));
     }
 
-    /// Buffers are back: goes on receiving, from `group`, if it still wants to.
+    /// Buffers are back: goes on receiving, from `group` or the large ones, if it still wants to.
     pub(in crate::ring) fn feed(self: &Rc<Self>, driver: &Driver, group: u16) {
         self.receive.starved.set(false);
         if !self.abandoned.get() && self.receive.token.get().is_none() && self.drained() {
-            if group != driver.pools[0].group() {
+            let group = self.bulk(driver).filter(|&bulk| driver.buffers.pool(bulk).ready()).unwrap_or(group);
+            if driver.buffers.is_reserve(group) {
                 stats::count(&driver.stats.reserve_used);
             }
             self.start(driver, group);
@@ -207,8 +221,7 @@ impl Stream {
             self.receive.token.set(None);
         }
         if let Some(buffer) = cqueue::buffer_select(entry.flags()) {
-            let pool = &driver.pools[usize::from(self.receive.group.get())];
-            let chunk = pool.filled(buffer, result.max(0) as u32);
+            let chunk = driver.buffers.pool(self.receive.group.get()).filled(buffer, result.max(0) as u32);
             if let Some(chunk) = chunk.filter(|_| !self.abandoned.get()) {
                 self.queue(driver, chunk);
             }
@@ -218,6 +231,7 @@ impl Stream {
         }
         if more {
             self.stop_flood(driver);
+            self.weigh(driver, result);
         } else {
             self.ended(driver, result);
         }
@@ -231,7 +245,7 @@ impl Stream {
     fn queue(&self, driver: &Driver, mut chunk: Chunk) {
         let receive = &self.receive;
         receive.total.set(receive.total.get() + chunk.len() as u64);
-        if chunk.len() <= COPIED_MAX && driver.pools[usize::from(receive.group.get())].scarce() {
+        if chunk.len() <= COPIED_MAX && driver.buffers.pool(receive.group.get()).scarce() {
             chunk.compact();
         }
         receive.queue.borrow_mut().push_back(chunk);
@@ -246,6 +260,25 @@ impl Stream {
         stats::count(&driver.stats.recv_paused);
         if let Some(token) = receive.token.get() {
             driver.cancel(token);
+        }
+    }
+
+    /// With a ring for each size: has a socket whose receives fill small buffers use large ones, and back.
+    fn weigh(&self, driver: &Driver, received: i32) {
+        /// So many receives in a row must ask for the other size.
+        const STREAK: u8 = 3;
+        let receive = &self.receive;
+        if driver.buffers.bulk().is_none() || driver.buffers.is_reserve(receive.group.get()) {
+            return;
+        }
+        let large = received as u32 >= driver.buffers.pool(driver.buffers.main()).size();
+        receive.streak.set(if large == receive.bulky.get() { 0 } else { receive.streak.get() + 1 });
+        if receive.streak.get() >= STREAK && !receive.cancelled.replace(true) {
+            receive.streak.set(0);
+            receive.bulky.set(large);
+            if let Some(token) = receive.token.get() {
+                driver.cancel(token);
+            }
         }
     }
 

@@ -20,7 +20,8 @@ fn model(seed: u64) {
     for id in 0..3000 {
         match random.u8(..8) {
             0..4 => {
-                let due = now.saturating_sub(3) + random.u64(..1 << random.u32(1..41));
+                let magnitude = random.u32(1..41);
+                let due = now.saturating_sub(3) + random.u64(..1 << magnitude);
                 oracle.insert((due, id), wheel.insert(due, (due, id)));
             }
             4 if !oracle.is_empty() => {
@@ -29,7 +30,8 @@ fn model(seed: u64) {
                 assert_eq!(wheel.remove(entry), Some(key));
             }
             _ => {
-                now += random.u64(..1 << random.u32(1..39)) + 1;
+                let magnitude = random.u32(1..39);
+                now += random.u64(..1 << magnitude) + 1;
                 step(&mut wheel, &mut oracle, now);
             }
         }
