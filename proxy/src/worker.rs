@@ -26,7 +26,7 @@ use crate::transport::{Bounds, Budget, Pool, Upstream};
 
 pub use fleet::{Fleet, FleetError, Shared, cores};
 pub use message::{Adoption, Message, NewSocket, Quotas};
-pub use process::{Dealt, Process};
+pub use process::Process;
 pub use wall::Wall;
 
 /// One worker's state. Everything here belongs to its thread; what is shared with others is named so.

@@ -11,6 +11,12 @@ pub fn get(address: SocketAddr, path: &str) -> Response {
     request(address, "GET", path, &[], b"")
 }
 
+/// GETs a path of the management API, which answers to its own names alone.
+#[track_caller]
+pub fn manage(address: SocketAddr, path: &str) -> Response {
+    request(address, "GET", path, &[("Host", "localhost")], b"")
+}
+
 /// Sends a request with fields and a body, `Connection: close`, `Host: test` unless the fields hold one.
 #[track_caller]
 pub fn request(address: SocketAddr, method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) -> Response {

@@ -23,7 +23,7 @@ pub mod weir;
 
 pub use client::{Client, Ended};
 pub use config::Config;
-pub use exchange::{get, request};
+pub use exchange::{get, manage, request};
 pub use message::{Request, Response};
 pub use origin::Origin;
 pub use script::Gate;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::exchange::{get, request};
+use crate::exchange::{get, manage, request};
 use crate::message::Response;
 use crate::metrics::Metrics;
 use crate::process::Process;
@@ -85,7 +85,7 @@ impl Weir {
 
     /// Whether `/ready` is 200 now.
     pub fn is_ready(&self) -> bool {
-        std::net::TcpStream::connect(self.management()).is_ok() && get(self.management(), "/ready").status == 200
+        std::net::TcpStream::connect(self.management()).is_ok() && manage(self.management(), "/ready").status == 200
     }
 
     /// Whether the process runs: not ended, not a zombie.
@@ -150,7 +150,7 @@ impl Weir {
     /// `GET /metrics`.
     #[track_caller]
     pub fn metrics(&self) -> Metrics {
-        Metrics::parse(&get(self.management(), "/metrics").text())
+        Metrics::parse(&manage(self.management(), "/metrics").text())
     }
 
     /// How often requests and connections ended with a reason.
@@ -173,7 +173,7 @@ impl Weir {
     /// GETs JSON of the management API.
     #[track_caller]
     pub fn api(&self, path: &str) -> Value {
-        get(self.management(), path).json()
+        manage(self.management(), path).json()
     }
 
     /// Whole lines of the access log so far.

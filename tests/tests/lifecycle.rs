@@ -63,7 +63,7 @@ fn draining_shows_in_ready_and_idle_connections_are_closed() {
     origin.wait_requests(2);
     weir.signal(Signal::TERM);
     assert_eq!(idle.ended(), Ended::Closed);
-    let ready = weir_tests::get(weir.management(), "/ready");
+    let ready = weir_tests::manage(weir.management(), "/ready");
     assert_eq!(ready.status, 503);
     let checks = ready.json()["checks"].as_array().cloned().unwrap_or_default();
     assert!(checks.iter().any(|check| check["name"] == "draining" && check["code"] == "DRAINING"), "{}", ready.text());
@@ -219,7 +219,7 @@ fn an_occupied_port_is_told_and_bound_once_it_is_free() {
     let weir = config.launch();
     wait::until("management answers", || std::net::TcpStream::connect(weir.management()).is_ok());
     let ready = wait::value("the failed bind is told", || {
-        let ready = weir_tests::get(weir.management(), "/ready");
+        let ready = weir_tests::manage(weir.management(), "/ready");
         ready.text().contains("LISTENER_BIND_FAILED").then_some(ready)
     });
     assert_eq!(ready.status, 503);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Exit, Source};
 use crate::config::{Document, Problems};
 use crate::control::log::OwnLog;
-use crate::control::{Control, Settings, Wiring};
+use crate::control::{Control, Reports, Settings, StartError, Wiring};
 use crate::worker::{Fleet, Process, clock};
 
 /// How long the access log's last lines may take to be written.
@@ -61,20 +61,25 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
     let system = |error: &dyn std::fmt::Display| Failed::System(error.to_string());
     let log = OwnLog::start(&document.log).map_err(|error| Failed::System(format!("log: {error}")))?;
     let settings = settings(&document);
-    let started = Process::start(source.clone(), document.workers, &settings.node_id);
+    let (reports, reported) = Reports::channel();
+    let started = Process::start(source.clone(), document.workers, &settings.node_id, reports);
     let (process, fleet) = started.map_err(|error| system(&error))?;
     let process = Arc::new(process);
-    let first = process.build(document).map_err(Failed::Document)?;
     let wiring = Wiring {
         facts: process.facts.clone(),
         clock,
-        counters: process.counters.to_vec(),
+        counters: process.counters.clone(),
         routes: process.routes.clone(),
-        ports: process.ports(),
+        reports: reported,
         process: process.clone(),
     };
-    let control = Control::start(&settings, wiring, first).map_err(|error| system(&error))?;
-    process.report_to(control.reports());
+    let control = Control::start(&settings, wiring, document).map_err(|error| match error {
+        StartError::Refused(refusal) => match refusal.downcast::<Problems>() {
+            Ok(problems) => Failed::Document(*problems),
+            Err(refusal) => Failed::System(refusal.to_string()),
+        },
+        error => system(&error),
+    })?;
     Ok(Running { process, fleet, control, _log: log })
 }
 

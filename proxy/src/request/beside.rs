@@ -15,11 +15,6 @@ impl<'f, F: Future> Beside<'f, F> {
         Self { future, ended: None }
     }
 
-    /// How it ended, if it has.
-    pub(super) fn ended(&self) -> Option<&F::Output> {
-        self.ended.as_ref()
-    }
-
     /// Runs `main` to its end, or until the one beside it ends with something that `stops` the main one.
     pub(super) async fn run<T, E>(
         &mut self,

@@ -1,16 +1,18 @@
 //! What the process holds around its workers: sockets, logs, caps, counters; and how a new configuration reaches them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, cores};
-use crate::base::metric::{Counters, RouteCells, RouteTable};
+use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
+use crate::base::Instant;
+use crate::base::metric::{Counters, RouteTable};
 use crate::cli::Source;
 use crate::config::snapshot::LogPlan;
 use crate::config::value::{Bind as RawBind, Ceiling};
 use crate::config::{At, Document, Environment, Problem, Problems, Snapshot, raw};
 use crate::control::facts::ListenerFact;
-use crate::control::{self, Facts, Loaded, Order, Question, Reports, Unanswered, WorkerPort};
+use crate::control::port::{Adopted, FirstTable, Refusal};
+use crate::control::{self, Facts, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
 use crate::listen::{Bind, Opened, Quota, open};
 use crate::request::explain::explain;
@@ -33,12 +35,10 @@ pub struct Process {
     pub counters: Arc<[Arc<Counters>]>,
     /// Counters, by route.
     pub routes: Arc<RouteTable>,
-    reports: Arc<OnceLock<Reports>>,
     source: Source,
     writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
     mailboxes: Vec<Sender<Message>>,
-    hands: Vec<Arc<Hand>>,
     state: Mutex<State>,
 }
 
@@ -53,57 +53,37 @@ struct State {
     requests: Quota,
     connections: Quota,
     listeners: HashMap<Arc<str>, (Option<Quota>, Option<Quota>)>,
+    /// What each worker has not been given yet.
+    hands: Vec<Hand>,
 }
 
-/// A configuration on its way to the workers: what they share, and what each is given alone.
-pub struct Dealt {
-    snapshot: Arc<Snapshot>,
-    logs: Vec<Log>,
-    quotas: Quotas,
-    cells: Vec<RouteCells>,
-}
-
-/// One worker's mailbox, as control fills it.
-pub struct Port {
-    number: usize,
-    mailbox: Sender<Message>,
-    sockets: Arc<Hand>,
-}
-
-/// Sockets that one worker has not been given yet: they wait here, whatever becomes of the message that brings them.
+/// What one worker has not been given yet: its mailbox was full, or nothing has been sent since.
 #[derive(Default)]
-struct Hand(Mutex<Vec<NewSocket>>);
+struct Hand {
+    /// The newest configuration.
+    adoption: Option<Box<Adoption>>,
+    /// Sockets, which no newer configuration may lose.
+    sockets: Vec<NewSocket>,
+}
 
 impl Hand {
-    fn put(&self, socket: NewSocket) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
-    }
-
-    fn take(&self) -> Vec<NewSocket> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl WorkerPort<Dealt> for Port {
-    fn send(&self, order: Order<Dealt>) -> Result<(), Order<Dealt>> {
-        let message = match &order {
-            Order::Snapshot(dealt, live) => Message::Adopt(Box::new(Adoption {
-                snapshot: dealt.snapshot.clone(),
-                live: live.clone(),
-                cells: dealt.cells[self.number].clone(),
-                logs: dealt.logs.clone(),
-                quotas: dealt.quotas.clone(),
-                sockets: self.sockets.take(),
-            })),
-            Order::Live(live) => Message::Live(live.clone()),
-            Order::Drain { deadline } => Message::Drain { deadline: *deadline },
-        };
-        self.mailbox.try_send(message).map_err(|back| {
-            if let Message::Adopt(adoption) = back {
-                adoption.sockets.into_iter().for_each(|socket| self.sockets.put(socket));
+    /// Sends what the mailbox takes. Whether nothing is left.
+    fn flush(&mut self, mailbox: &Sender<Message>) -> bool {
+        if let Some(mut adoption) = self.adoption.take() {
+            adoption.sockets = std::mem::take(&mut self.sockets);
+            if let Err(Message::Adopt(mut back)) = mailbox.try_send(Message::Adopt(adoption)) {
+                self.sockets = std::mem::take(&mut back.sockets);
+                self.adoption = Some(back);
+                return false;
             }
-            order
-        })
+        }
+        while let Some(socket) = self.sockets.pop() {
+            if let Err(Message::Listen(back)) = mailbox.try_send(Message::Listen(socket)) {
+                self.sockets.push(back);
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -112,14 +92,12 @@ impl Process {
     ///
     /// # Errors
     /// The workers, or the log writer, could not start.
-    pub fn start(source: Source, workers: u32, node_id: &str) -> Result<(Self, Fleet), FleetError> {
+    pub fn start(source: Source, workers: u32, node_id: &str, reports: Reports) -> Result<(Self, Fleet), FleetError> {
         let workers = if workers == 0 { cores().len().max(1) } else { workers as usize };
-        let reports = Arc::new(OnceLock::<Reports>::new());
-        let sent = reports.clone();
         let shared = Shared {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
-            reports: Arc::new(move |report| sent.get().is_some_and(|reports| reports.send(report))),
+            reports: Arc::new(move |report| reports.send(report)),
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
@@ -129,12 +107,10 @@ impl Process {
             facts: shared.facts,
             counters: shared.counters,
             routes: Arc::new(RouteTable::new(workers, SERIES_MAX)),
-            reports,
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
             sticky_key,
             mailboxes: fleet.mailboxes().to_vec(),
-            hands: (0..workers).map(|_| Arc::default()).collect(),
             state: Mutex::new(State {
                 generation: 0,
                 snapshot: None,
@@ -144,31 +120,13 @@ impl Process {
                 requests: Quota::new(0, workers),
                 connections: Quota::new(0, workers),
                 listeners: HashMap::new(),
+                hands: (0..workers).map(|_| Hand::default()).collect(),
             }),
         };
         Ok((process, fleet))
     }
 
-    /// The workers' mailboxes.
-    pub fn ports(&self) -> Vec<Box<dyn WorkerPort<Dealt>>> {
-        let port = |(number, mailbox): (usize, &Sender<Message>)| {
-            let port = Port { number, mailbox: mailbox.clone(), sockets: self.hands[number].clone() };
-            Box::new(port) as Box<dyn WorkerPort<Dealt>>
-        };
-        self.mailboxes.iter().enumerate().map(port).collect()
-    }
-
-    /// Where workers' facts about endpoints go from now on.
-    pub fn report_to(&self, reports: Reports) {
-        let _ = self.reports.set(reports);
-    }
-
-    /// Builds a document whole. At the first time an address that cannot be bound does not stop the others; later it
-    /// refuses the whole.
-    ///
-    /// # Errors
-    /// What is wrong; then everything stays as it was.
-    pub fn build(&self, document: Document) -> Result<Loaded<Dealt>, Problems> {
+    fn build(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Problems> {
         let mut state = self.lock();
         let mut problems = Problems::new();
         let generation = state.generation + 1;
@@ -191,12 +149,36 @@ impl Process {
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
         self.deal(&mut state, opened);
+        let live = live(&snapshot);
+        for (hand, cells) in state.hands.iter_mut().zip(cells) {
+            hand.adoption = Some(Box::new(Adoption {
+                snapshot: snapshot.clone(),
+                live: live.clone(),
+                cells,
+                logs: logs.clone(),
+                quotas: quotas.clone(),
+                sockets: Vec::new(),
+            }));
+        }
+        self.flush(&mut state);
         (state.generation, state.snapshot, state.logs) = (generation, Some(snapshot.clone()), logs.clone());
+        self.facts.publish(generation, clock());
         self.tell_listeners(&state);
-        let groups = snapshot.groups.clone();
-        let document = snapshot.document.clone();
-        let dealt = Dealt { snapshot, logs: logs.clone(), quotas, cells };
-        Ok(Loaded { generation, snapshot: Arc::new(dealt), document, groups, logs })
+        Ok(Adopted { snapshot, logs })
+    }
+
+    fn flush(&self, state: &mut State) {
+        for (hand, mailbox) in state.hands.iter_mut().zip(&self.mailboxes) {
+            hand.flush(mailbox);
+        }
+    }
+
+    /// Sends to one worker, behind what it has not been given yet.
+    fn send(&self, worker: usize, message: Message) -> bool {
+        let mailbox = &self.mailboxes[worker];
+        // A reload that holds the state has newer things to say than this.
+        let Ok(mut state) = self.state.try_lock() else { return false };
+        state.hands[worker].flush(mailbox) && mailbox.try_send(message).is_ok()
     }
 
     /// Ends the log writer, once all lines are written.
@@ -264,8 +246,8 @@ impl Process {
             };
             tracing::info!(%listener, address = %opened.bind, "listening");
             state.bound.insert((listener.clone(), address.clone()), port);
-            for (hand, fd) in self.hands.iter().zip(opened.sockets) {
-                hand.put(NewSocket { listener: listener.clone(), address: address.clone(), port, fd });
+            for (hand, fd) in state.hands.iter_mut().zip(opened.sockets) {
+                hand.sockets.push(NewSocket { listener: listener.clone(), address: address.clone(), port, fd });
             }
         }
     }
@@ -282,9 +264,14 @@ impl Process {
     }
 }
 
-impl control::Process<Dealt> for Process {
-    fn load(&self) -> Result<Loaded<Dealt>, Problems> {
-        self.build(self.source.load()?)
+impl control::Process for Process {
+    fn read(&self) -> Result<Document, Problems> {
+        self.source.load()
+    }
+
+    /// At the first time an address that cannot be bound does not stop the others; later it refuses the whole.
+    fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal> {
+        self.build(document, live).map_err(Refusal::from)
     }
 
     fn bind(&self) {
@@ -293,21 +280,29 @@ impl control::Process<Dealt> for Process {
         if let Ok((opened, unbound)) = self.open_listeners(&state, &snapshot.document, true) {
             state.unbound = unbound;
             self.deal(&mut state, opened);
+            self.flush(&mut state);
             self.tell_listeners(&state);
         }
-        for (mailbox, hand) in self.mailboxes.iter().zip(&self.hands) {
-            for socket in hand.take() {
-                if let Err(Message::Listen(back)) = mailbox.try_send(Message::Listen(socket)) {
-                    hand.put(back);
-                }
+    }
+
+    fn follow(&self, worker: usize, live: &Arc<Live>) -> bool {
+        self.send(worker, Message::Live(live.clone()))
+    }
+
+    fn drain(&self, worker: usize, deadline: Instant) -> bool {
+        self.send(worker, Message::Drain { deadline })
+    }
+
+    fn reopen_logs(&self) {
+        for log in &self.lock().logs {
+            if !log.reopen() {
+                tracing::warn!(log = log.settings().name, "access log not reopened: its writer is too far behind");
             }
         }
     }
 
-    fn explain(&self, question: &Question, live: &Live) -> Result<serde_json::Value, Unanswered> {
-        let unanswered = Unanswered { field: None, message: "there is no configuration yet".to_owned() };
-        let snapshot = self.lock().snapshot.clone().ok_or(unanswered)?;
-        explain(&snapshot, live, question)
+    fn explain(&self, question: &Question, snapshot: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered> {
+        explain(snapshot, live, question)
     }
 }
 
