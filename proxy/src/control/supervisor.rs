@@ -197,7 +197,8 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
 
     /// Sends what the workers take. One that stalls holds up no other.
     fn flush(&mut self) {
-        self.delivered = self.parts.outboxes.iter_mut().fold(true, |all, outbox| outbox.flush() && all);
+        let left = self.parts.outboxes.iter_mut().filter_map(|outbox| (!outbox.flush()).then_some(())).count();
+        self.delivered = left == 0;
     }
 
     fn publish(&mut self, live: &Arc<Live>, moved: bool) {

@@ -1,3 +1,5 @@
+//! The management API over real sockets.
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! What news does to the table of endpoints.
+
 use std::time::Duration;
 
 use super::*;

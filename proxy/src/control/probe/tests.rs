@@ -1,3 +1,5 @@
+//! Probes of origins that answer well, badly and not at all.
+
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;

@@ -1,3 +1,5 @@
+//! Each check's failure and recovery.
+
 use super::*;
 use crate::control::facts::ListenerFact;
 

@@ -1,3 +1,5 @@
+//! Signals, reloads and news, as workers get to see them.
+
 use std::time::Duration;
 
 use super::*;

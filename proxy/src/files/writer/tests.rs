@@ -1,3 +1,5 @@
+//! The writer on real files, pipes and full disks.
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
