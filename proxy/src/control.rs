@@ -22,20 +22,19 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub use facts::Facts;
-pub use port::{Loaded, Order, Process, Question, Unanswered, Values, WorkerPort};
+pub use port::{Adopted, FirstTable, Process, Question, Refusal, Unanswered, Values};
 pub use signal::Signal;
-pub use supervisor::Reports;
+pub use supervisor::{Reported, Reports};
 
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
+use crate::config::Document;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
 pub type Clock = fn() -> Instant;
 
 /// Control's own threads.
 const THREADS: usize = 2;
-/// Facts about endpoints that may wait for the next turn.
-const REPORTS_MAX: usize = 4096;
 /// Resolutions and probe results that may wait; their senders wait too.
 const EVENTS_MAX: usize = 1024;
 /// How long answers under way may take once the process ends.
@@ -55,26 +54,25 @@ pub struct Settings {
 }
 
 /// What control works with.
-pub struct Wiring<S> {
+pub struct Wiring {
     /// Where workers say that they live, and listeners that they are bound.
     pub facts: Arc<Facts>,
     /// Reads the workers' clock.
     pub clock: Clock,
     /// Each worker's counters.
-    pub counters: Vec<Arc<Counters>>,
+    pub counters: Arc<[Arc<Counters>]>,
     /// The counters of routes.
     pub routes: Arc<RouteTable>,
-    /// Each worker's mailbox.
-    pub ports: Vec<Box<dyn WorkerPort<S>>>,
+    /// What workers report of endpoints.
+    pub reports: Reported,
     /// The rest of the process.
-    pub process: Arc<dyn Process<S>>,
+    pub process: Arc<dyn Process>,
 }
 
 /// The running control plane.
 pub struct Control {
     runtime: tokio::runtime::Runtime,
     signals: mpsc::Sender<Signal>,
-    reports: Reports,
     management: Vec<SocketAddr>,
     metrics: Option<SocketAddr>,
 }
@@ -86,6 +84,8 @@ pub enum StartError {
     NotLoopback(SocketAddr),
     /// An address cannot be bound.
     Bind(SocketAddr, io::Error),
+    /// The first configuration was refused.
+    Refused(Refusal),
     /// Threads or signal handlers cannot be had.
     System(io::Error),
 }
@@ -97,6 +97,7 @@ impl std::fmt::Display for StartError {
                 write!(f, "management: {address} is not a loopback address, and the API knows no users")
             }
             Self::Bind(address, error) => write!(f, "management: cannot listen on {address}: {error}"),
+            Self::Refused(refusal) => refusal.fmt(f),
             Self::System(error) => write!(f, "control threads: {error}"),
         }
     }
@@ -106,11 +107,7 @@ impl std::error::Error for StartError {}
 
 impl Control {
     /// Binds the management API, puts the first configuration in force and begins to listen to signals.
-    pub fn start<S: Send + Sync + 'static>(
-        settings: &Settings,
-        wiring: Wiring<S>,
-        first: Loaded<S>,
-    ) -> Result<Self, StartError> {
+    pub fn start(settings: &Settings, wiring: Wiring, first: Document) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("weir-control")
@@ -122,15 +119,9 @@ impl Control {
         let (management, metrics) = listeners.addresses();
         let (signals, signal_events) = mpsc::channel(16);
         signal::listen(&signals).map_err(StartError::System)?;
-        let (reports, report_events) = mpsc::channel(REPORTS_MAX);
-        run(settings, wiring, first, listeners, signal_events, report_events);
+        run(settings, wiring, first, listeners, signal_events).map_err(StartError::Refused)?;
         drop(guard);
-        Ok(Self { runtime, signals, reports: Reports(reports), management, metrics })
-    }
-
-    /// A worker's way to tell how endpoints did.
-    pub fn reports(&self) -> Reports {
-        self.reports.clone()
+        Ok(Self { runtime, signals, management, metrics })
     }
 
     /// Does what the signal would.
@@ -155,15 +146,14 @@ impl Control {
 }
 
 /// Joins the tasks together. Runs within the runtime.
-fn run<S: Send + Sync + 'static>(
+fn run(
     settings: &Settings,
-    wiring: Wiring<S>,
-    first: Loaded<S>,
+    wiring: Wiring,
+    first: Document,
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
-    reports: mpsc::Receiver<crate::target::Report>,
-) {
-    let Wiring { facts, clock, counters, routes, ports, process } = wiring;
+) -> Result<(), Refusal> {
+    let Wiring { facts, clock, counters, routes, reports: Reported(reports), process } = wiring;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
@@ -174,11 +164,10 @@ fn run<S: Send + Sync + 'static>(
         facts: Arc::clone(&facts),
         clock,
         process: Arc::clone(&process),
-        outboxes: ports.into_iter().map(port::Outbox::new).collect(),
         resolver: Arc::clone(&resolver),
         prober,
     };
-    let (supervisor, seen) = supervisor::Supervisor::new(parts, first);
+    let (supervisor, seen) = supervisor::Supervisor::new(parts, first)?;
     let flips = supervisor.flips();
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
@@ -187,7 +176,10 @@ fn run<S: Send + Sync + 'static>(
     tokio::spawn(watching.run(readiness_out));
 
     let asked = seen.clone();
-    let explain = move |question: &Question| process.explain(question, &asked.standing().live);
+    let explain = move |question: &Question| {
+        let standing = asked.standing();
+        process.explain(question, &standing.adopted.snapshot, &standing.live)
+    };
     let state = api::State {
         node_id,
         clock,
@@ -208,4 +200,5 @@ fn run<S: Send + Sync + 'static>(
     let state = Arc::new(state);
     tokio::spawn(api::Window::run(Arc::clone(&state)));
     listeners.serve(state);
+    Ok(())
 }

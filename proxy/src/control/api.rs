@@ -40,7 +40,7 @@ pub(super) struct State {
     /// Lower case.
     pub(super) hosts: Vec<String>,
     pub(super) facts: Arc<Facts>,
-    pub(super) counters: Vec<Arc<Counters>>,
+    pub(super) counters: Arc<[Arc<Counters>]>,
     pub(super) routes: Arc<RouteTable>,
     pub(super) seen: Seen,
     pub(super) flips: FlipTable,

@@ -1,61 +1,60 @@
-//! The way from control to the data plane, and what control asks of the rest of the process.
+//! What control has the rest of the process do, and the orders that wait for a worker to take them.
 
+use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::Facts;
 use crate::base::Instant;
-use crate::config::Problems;
-use crate::config::raw::Document;
+use crate::config::{Document, Problems, Snapshot};
 use crate::files::Log;
-use crate::target::{Groups, Live};
+use crate::target::Live;
 
-/// What control tells a worker. `S` is the configuration as workers use it.
-#[derive(Debug)]
-pub enum Order<S> {
-    /// New requests use this configuration, with this first table of its endpoints.
-    Snapshot(Arc<S>, Arc<Live>),
-    /// Endpoints of the newest configuration have changed.
-    Live(Arc<Live>),
-    /// Stop accepting, close what is idle, finish the rest by the deadline and end; a later order moves the deadline.
-    Drain {
-        /// What is unfinished then is cut.
-        deadline: Instant,
-    },
-}
+/// A worker whose last beat is older is not sent tables of endpoints: its mailbox is for what it must not miss.
+const BEAT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// A worker's mailbox. Bounded: what it does not take is given back, kept by control and offered again.
-pub trait WorkerPort<S>: Send + Sync {
-    /// Gives the worker an order, or gives it back.
-    fn send(&self, order: Order<S>) -> Result<(), Order<S>>;
-}
-
-/// A configuration that was built whole, before any worker has seen it.
-pub struct Loaded<S> {
-    /// Grows by one with each.
-    pub generation: u64,
-    /// As workers use it.
-    pub snapshot: Arc<S>,
-    /// As it was written.
-    pub document: Arc<Document>,
-    /// The routes' targets by slot, as [`Live::initial`] wants them.
-    pub groups: Vec<Arc<Groups>>,
+/// A configuration that the workers have been given.
+#[derive(Clone)]
+pub struct Adopted {
+    /// It.
+    pub snapshot: Arc<Snapshot>,
     /// Its open access logs.
     pub logs: Vec<Log>,
 }
 
-/// What control has the rest of the process do. Calls may block: they are made on threads for that.
-pub trait Process<S>: Send + Sync + 'static {
-    /// Reads the document again and builds it whole, new sockets included.
-    fn load(&self) -> Result<Loaded<S>, Problems>;
+/// Makes the first table of endpoints for a configuration.
+pub type FirstTable<'a> = dyn FnMut(&Arc<Snapshot>) -> Arc<Live> + 'a;
+
+/// Why a configuration that can be read changes nothing.
+pub type Refusal = Box<dyn Error + Send + Sync>;
+
+/// What control has the rest of the process do. Calls without a word about it may block.
+pub trait Process: Send + Sync + 'static {
+    /// Reads the document again.
+    fn read(&self) -> Result<Document, Problems>;
+
+    /// Builds a configuration whole, new sockets included, and gives it to the workers, or changes nothing. `live` is
+    /// called at most once, when nothing can fail any more.
+    fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal>;
 
     /// Tries again to bind the listeners that are not; says in `Facts` how it went.
     fn bind(&self);
 
+    /// Gives a worker the next table of endpoints. Does not block; false if its mailbox is full.
+    fn follow(&self, worker: usize, live: &Arc<Live>) -> bool;
+
+    /// Has a worker stop accepting, finish by the deadline and end; another call moves the deadline. Does not block;
+    /// false if its mailbox is full.
+    fn drain(&self, worker: usize, deadline: Instant) -> bool;
+
+    /// Goes on in the files that now have the logs' names.
+    fn reopen_logs(&self);
+
     /// What a request would meet. No traffic, no state moved.
-    fn explain(&self, question: &Question, live: &Live) -> Result<serde_json::Value, Unanswered>;
+    fn explain(&self, question: &Question, snapshot: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered>;
 }
 
 /// A request that need not be made.
@@ -115,84 +114,37 @@ impl fmt::Display for Unanswered {
 }
 
 /// Orders on their way to one worker: the newest of each kind, until its mailbox takes them.
-pub(super) struct Outbox<S> {
-    port: Box<dyn WorkerPort<S>>,
-    snapshot: Option<Order<S>>,
-    live: Option<Order<S>>,
-    drain: Option<Order<S>>,
+#[derive(Default)]
+pub(super) struct Outbox {
+    live: Option<Arc<Live>>,
+    drain: Option<Instant>,
 }
 
-impl<S> Outbox<S> {
-    pub(super) fn new(port: Box<dyn WorkerPort<S>>) -> Self {
-        Self { port, snapshot: None, live: None, drain: None }
+impl Outbox {
+    /// Queues a table of endpoints, in place of an older one.
+    pub(super) fn follow(&mut self, live: &Arc<Live>) {
+        self.live = Some(Arc::clone(live));
     }
 
-    /// Queues an order, in place of an older one of its kind. A table of endpoints belongs to the configuration before
-    /// it, so a new configuration also replaces that.
-    pub(super) fn put(&mut self, order: Order<S>) {
-        match order {
-            Order::Snapshot(..) => (self.snapshot, self.live) = (Some(order), None),
-            Order::Live(_) => self.live = Some(order),
-            Order::Drain { .. } => self.drain = Some(order),
+    /// Forgets a table of endpoints that belongs to an older configuration.
+    pub(super) fn forget(&mut self) {
+        self.live = None;
+    }
+
+    /// Queues a drain, in place of an older one.
+    pub(super) fn drain(&mut self, deadline: Instant) {
+        self.drain = Some(deadline);
+    }
+
+    /// Sends what the worker's mailbox takes. Whether nothing is left.
+    pub(super) fn flush(&mut self, process: &dyn Process, facts: &Facts, worker: usize, now: Instant) -> bool {
+        let beats = facts.workers()[worker].last_beat().is_none_or(|beat| now.since(beat) < BEAT_MAX);
+        if self.live.as_ref().is_some_and(|live| beats && process.follow(worker, live)) {
+            self.live = None;
         }
-    }
-
-    /// Sends what the mailbox takes, in order. Whether nothing is left.
-    pub(super) fn flush(&mut self) -> bool {
-        let Self { port, snapshot, live, drain } = self;
-        [snapshot, live, drain].into_iter().all(|slot| {
-            let Some(order) = slot.take() else { return true };
-            *slot = port.send(order).err();
-            slot.is_none()
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-
-    /// Takes as many orders as it has room for.
-    #[derive(Default)]
-    struct Mailbox {
-        room: Mutex<usize>,
-        taken: Mutex<Vec<String>>,
-    }
-
-    impl WorkerPort<u32> for Arc<Mailbox> {
-        fn send(&self, order: Order<u32>) -> Result<(), Order<u32>> {
-            let mut room = self.room.lock().expect("no panic");
-            *room = match room.checked_sub(1) {
-                Some(left) => left,
-                None => return Err(order),
-            };
-            self.taken.lock().expect("no panic").push(match order {
-                Order::Snapshot(number, _) => format!("snapshot {number}"),
-                Order::Live(live) => format!("live {}", live.epoch()),
-                Order::Drain { .. } => "drain".to_owned(),
-            });
-            Ok(())
+        if self.drain.is_some_and(|deadline| process.drain(worker, deadline)) {
+            self.drain = None;
         }
-    }
-
-    #[test]
-    fn a_full_mailbox_gets_the_newest_of_each_kind_in_order() {
-        let mailbox = Arc::new(Mailbox::default());
-        let mut outbox = Outbox::new(Box::new(Arc::clone(&mailbox)));
-        let live = Arc::new(Live::initial(&[], 1, None, Instant::default()));
-        let newer = Arc::new(live.apply(&[], Instant::default()));
-        outbox.put(Order::Live(Arc::clone(&live)));
-        outbox.put(Order::Snapshot(Arc::new(1), Arc::clone(&live)));
-        outbox.put(Order::Snapshot(Arc::new(2), live));
-        outbox.put(Order::Drain { deadline: Instant::default() });
-        outbox.put(Order::Live(newer));
-        assert!(!outbox.flush());
-        *mailbox.room.lock().expect("no panic") = 2;
-        assert!(!outbox.flush());
-        *mailbox.room.lock().expect("no panic") = 2;
-        assert!(outbox.flush() && outbox.flush());
-        assert_eq!(*mailbox.taken.lock().expect("no panic"), ["snapshot 2", "live 2", "drain"]);
+        self.live.is_none() && self.drain.is_none()
     }
 }

@@ -7,13 +7,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::live::Owner;
-use super::port::{Loaded, Order, Outbox, Process};
+use super::port::{Adopted, Outbox, Process, Refusal};
 use super::probe::{ProbeResult, Prober};
 use super::resolver::{self, DnsUpdate, Resolver, Wanted};
 use super::signal::Signal;
 use super::{Clock, Facts};
-use crate::config::raw::Document;
-use crate::files::Log;
+use crate::config::Document;
 use crate::target::{Live, Report};
 
 /// How long news is collected, and how soon a full mailbox is offered again what it did not take.
@@ -28,8 +27,7 @@ const EVENTS_AT_ONCE: usize = 1024;
 /// The configuration in force, and its endpoints as they stand.
 #[derive(Clone)]
 pub(super) struct Standing {
-    pub(super) document: Arc<Document>,
-    pub(super) logs: Arc<[Log]>,
+    pub(super) adopted: Arc<Adopted>,
     pub(super) live: Arc<Live>,
 }
 
@@ -55,11 +53,10 @@ pub(super) struct Ejections {
 }
 
 /// What the supervisor is made of.
-pub(super) struct Parts<S> {
+pub(super) struct Parts {
     pub(super) facts: Arc<Facts>,
     pub(super) clock: Clock,
-    pub(super) process: Arc<dyn Process<S>>,
-    pub(super) outboxes: Vec<Outbox<S>>,
+    pub(super) process: Arc<dyn Process>,
     pub(super) resolver: Arc<Resolver>,
     pub(super) prober: Prober,
 }
@@ -73,17 +70,30 @@ pub(super) struct Events {
 
 /// The way of facts about endpoints from the workers to control. A full queue loses them; the caller counts.
 #[derive(Clone)]
-pub struct Reports(pub(super) mpsc::Sender<Report>);
+pub struct Reports(mpsc::Sender<Report>);
+
+/// Its other end, for [`super::Control::start`].
+pub struct Reported(pub(super) mpsc::Receiver<Report>);
+
+/// Facts about endpoints that may wait.
+const REPORTS_MAX: usize = 4096;
 
 impl Reports {
+    /// Makes the way.
+    pub fn channel() -> (Self, Reported) {
+        let (sender, receiver) = mpsc::channel(REPORTS_MAX);
+        (Self(sender), Reported(receiver))
+    }
+
     /// Queues a report. On `false` it is lost: count it under [`crate::base::metric::Queue::Outlier`].
     pub fn send(&self, report: Report) -> bool {
         self.0.try_send(report).is_ok()
     }
 }
 
-pub(super) struct Supervisor<S> {
-    parts: Parts<S>,
+pub(super) struct Supervisor {
+    parts: Parts,
+    outboxes: Vec<Outbox>,
     owner: Owner,
     standing: watch::Sender<Standing>,
     ejections: Arc<Ejections>,
@@ -128,17 +138,20 @@ enum Drain {
     Begun,
 }
 
-impl<S: Send + Sync + 'static> Supervisor<S> {
-    pub(super) fn new(parts: Parts<S>, first: Loaded<S>) -> (Self, Seen) {
-        let owner = Owner::new(parts.facts.workers().len(), (parts.clock)());
-        let standing =
-            Standing { document: Arc::clone(&first.document), logs: Arc::default(), live: Arc::clone(owner.live()) };
-        let (standing, seen) = watch::channel(standing);
+impl Supervisor {
+    /// Puts the first configuration in force.
+    pub(super) fn new(parts: Parts, first: Document) -> Result<(Self, Seen), Refusal> {
+        let workers = parts.facts.workers().len();
+        let mut owner = Owner::new(workers, (parts.clock)());
+        let adopted = adopt(&*parts.process, &mut owner, parts.clock, first, true)?;
+        let standing = Standing { adopted: Arc::new(adopted), live: Arc::clone(owner.live()) };
+        let (standing, standing_seen) = watch::channel(standing);
         let ejections = Arc::<Ejections>::default();
-        let seen = Seen { standing: seen, ejections: Arc::clone(&ejections) };
-        let mut supervisor = Self { parts, owner, standing, ejections, drain: Drain::No, delivered: true };
-        supervisor.adopt(first, true);
-        (supervisor, seen)
+        let seen = Seen { standing: standing_seen, ejections: Arc::clone(&ejections) };
+        let outboxes = (0..workers).map(|_| Outbox::default()).collect();
+        let mut supervisor = Self { parts, outboxes, owner, standing, ejections, drain: Drain::No, delivered: true };
+        supervisor.follow_adopted();
+        Ok((supervisor, seen))
     }
 
     pub(super) fn flips(&self) -> super::live::FlipTable {
@@ -151,7 +164,7 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
         loop {
             let mut news = News::default();
             tokio::select! {
-                Some(signal) = signals.recv() => self.obey(signal).await,
+                Some(signal) = signals.recv() => self.obey(signal),
                 () = news.begin(&mut events) => {
                     tokio::time::sleep(TURN).await;
                     news.take_rest(&mut events);
@@ -197,8 +210,13 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
 
     /// Sends what the workers take. One that stalls holds up no other.
     fn flush(&mut self) {
-        let left = self.parts.outboxes.iter_mut().filter_map(|outbox| (!outbox.flush()).then_some(())).count();
-        self.delivered = left == 0;
+        let Parts { process, facts, clock, .. } = &self.parts;
+        let now = clock();
+        let left = self.outboxes.iter_mut().enumerate().filter_map(|(worker, outbox)| {
+            let sent = outbox.flush(&**process, facts, worker, now);
+            (!sent).then_some(())
+        });
+        self.delivered = left.count() == 0;
     }
 
     fn publish(&mut self, live: &Arc<Live>, moved: bool) {
@@ -206,31 +224,26 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
         if moved {
             self.parts.prober.follow(live);
         }
-        self.parts.outboxes.iter_mut().for_each(|outbox| outbox.put(Order::Live(Arc::clone(live))));
+        self.outboxes.iter_mut().for_each(|outbox| outbox.follow(live));
     }
 
-    /// Puts a configuration in force.
-    fn adopt(&mut self, loaded: Loaded<S>, first: bool) {
-        let now = (self.parts.clock)();
-        let live = self.owner.adopt(&loaded.groups, first, now);
-        self.parts.resolver.want(resolver::Settings::from(&loaded.document.resolver), wanted(&loaded.document, &live));
+    /// Has names resolved and endpoints probed as the configuration in force says.
+    fn follow_adopted(&mut self) {
+        let Standing { adopted, live } = self.standing.borrow().clone();
+        self.outboxes.iter_mut().for_each(Outbox::forget);
+        let document = &adopted.snapshot.document;
+        self.parts.resolver.want(resolver::Settings::from(&document.resolver), wanted(document, &live));
         self.parts.prober.follow(&live);
-        for outbox in &mut self.parts.outboxes {
-            outbox.put(Order::Snapshot(Arc::clone(&loaded.snapshot), Arc::clone(&live)));
-        }
-        self.flush();
-        self.parts.facts.publish(loaded.generation, now);
         self.parts.facts.set_reload_refused(None);
-        self.standing.send_replace(Standing { document: loaded.document, logs: loaded.logs.into(), live });
-        tracing::info!(generation = loaded.generation, "configuration in force");
+        tracing::info!(generation = adopted.snapshot.generation, "configuration in force");
     }
 
-    async fn obey(&mut self, signal: Signal) {
+    fn obey(&mut self, signal: Signal) {
         tracing::info!(signal = signal.name(), "signal received");
         match signal {
             Signal::Reload if self.drain != Drain::No => {}
             Signal::Reload => {
-                self.reload().await;
+                self.reload();
                 self.reopen_logs();
             }
             Signal::ReopenLogs => self.reopen_logs(),
@@ -238,30 +251,34 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
         }
     }
 
-    /// A document that does not build changes nothing.
-    async fn reload(&mut self) {
-        let process = Arc::clone(&self.parts.process);
-        match tokio::task::spawn_blocking(move || process.load()).await {
-            Ok(Ok(loaded)) => self.adopt(loaded, false),
-            Ok(Err(problems)) => {
-                problems.iter().for_each(|problem| tracing::error!(%problem, "the configuration does not build"));
-                let first = problems.iter().find(|problem| !problem.warning).map(ToString::to_string);
-                self.parts.facts.set_reload_refused(Some(first.unwrap_or_else(|| "it does not build".to_owned())));
+    /// A document that does not build changes nothing. While it is built, this task's thread does nothing else; the
+    /// API and the probes go on.
+    fn reload(&mut self) {
+        let Parts { process, clock, .. } = &self.parts;
+        let (process, clock, owner) = (Arc::clone(process), *clock, &mut self.owner);
+        let adopted = tokio::task::block_in_place(|| match process.read() {
+            Ok(document) => adopt(&*process, owner, clock, document, false),
+            Err(problems) => Err(problems.into()),
+        });
+        match adopted {
+            Ok(adopted) => {
+                let live = Arc::clone(self.owner.live());
+                self.standing.send_replace(Standing { adopted: Arc::new(adopted), live });
+                self.follow_adopted();
             }
-            Err(panic) => {
-                tracing::error!(%panic, "the reload failed");
-                self.parts.facts.set_reload_refused(Some("the reload failed; see the log".to_owned()));
+            Err(refusal) => {
+                let why = refusal.to_string();
+                why.lines().for_each(|problem| tracing::error!(problem, "the reload changed nothing"));
+                self.parts.facts.set_reload_refused(why.lines().next().map(str::to_owned));
             }
         }
     }
 
+    /// Files may be slow to open: off this task.
     fn reopen_logs(&self) {
         super::log::reopen();
-        for log in &*self.standing.borrow().logs {
-            if !log.reopen() {
-                tracing::warn!(log = %log.settings().name, "access log not reopened: its writer is too far behind");
-            }
-        }
+        let process = Arc::clone(&self.parts.process);
+        drop(tokio::task::spawn_blocking(move || process.reopen_logs()));
     }
 
     /// The first signal drains, a second ends it now.
@@ -270,7 +287,7 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
             return self.order_drain((self.parts.clock)());
         }
         self.parts.facts.drain();
-        let delay = self.standing.borrow().document.drain.delay;
+        let delay = self.standing.borrow().adopted.snapshot.document.drain.delay;
         self.drain = Drain::Announced(tokio::time::Instant::now() + delay);
         self.go_on_draining();
     }
@@ -280,14 +297,14 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
         if let Drain::Announced(until) = self.drain
             && tokio::time::Instant::now() >= until
         {
-            let timeout = self.standing.borrow().document.drain.timeout;
+            let timeout = self.standing.borrow().adopted.snapshot.document.drain.timeout;
             self.order_drain((self.parts.clock)() + timeout);
         }
     }
 
     fn order_drain(&mut self, deadline: crate::base::Instant) {
         self.drain = Drain::Begun;
-        self.parts.outboxes.iter_mut().for_each(|outbox| outbox.put(Order::Drain { deadline }));
+        self.outboxes.iter_mut().for_each(|outbox| outbox.drain(deadline));
         self.flush();
     }
 
@@ -298,6 +315,17 @@ impl<S: Send + Sync + 'static> Supervisor<S> {
             drop(tokio::task::spawn_blocking(move || process.bind()));
         }
     }
+}
+
+/// Puts a configuration in force, with the table of endpoints that `owner` makes for it.
+fn adopt(
+    process: &dyn Process,
+    owner: &mut Owner,
+    clock: Clock,
+    document: Document,
+    first: bool,
+) -> Result<Adopted, Refusal> {
+    process.adopt(document, &mut |snapshot| owner.adopt(&snapshot.groups, first, clock()))
 }
 
 /// The names of a configuration's targets, and who uses them.

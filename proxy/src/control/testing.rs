@@ -1,10 +1,10 @@
 //! What tests of control share: the clock, waiting for a condition, configurations, a process that only remembers.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::port::{Loaded, Order, Process, Question, Unanswered, WorkerPort};
+use super::port::{Adopted, FirstTable, Process, Question, Refusal, Unanswered};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
@@ -39,101 +39,96 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
 }
 
 /// The configuration that a document makes.
-pub(super) fn loaded(document: Document, generation: u64) -> Loaded<u64> {
+pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
     let environment = Environment { sticky_key: &[7; 32] };
     let built = Snapshot::build(document, generation, environment, &mut problems);
-    let built = built.unwrap_or_else(|| panic!("{problems}"));
-    Loaded {
-        generation,
-        snapshot: Arc::new(generation),
-        document: built.document,
-        groups: built.groups,
-        logs: Vec::new(),
-    }
+    Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }
 
-/// A worker that takes what it is sent, and remembers it.
+/// What one worker was told.
 #[derive(Default)]
-pub(super) struct Mailbox {
-    /// Orders that it does not take any more.
-    pub(super) full: AtomicBool,
-    pub(super) taken: Mutex<Vec<Order<u64>>>,
+pub(super) struct Told {
+    pub(super) generation: u64,
+    pub(super) tables: Vec<Arc<Live>>,
+    pub(super) drains: Vec<Instant>,
+    /// Takes nothing any more.
+    pub(super) full: bool,
 }
 
-impl WorkerPort<u64> for Arc<Mailbox> {
-    fn send(&self, order: Order<u64>) -> Result<(), Order<u64>> {
-        if self.full.load(Ordering::SeqCst) {
-            return Err(order);
-        }
-        self.taken.lock().expect("no panic").push(order);
-        Ok(())
-    }
+/// A process of two workers that does what it is told, and remembers it.
+#[derive(Default)]
+pub(super) struct Remembering {
+    /// What a reload reads; none: the document is broken.
+    pub(super) next: Mutex<Option<Document>>,
+    pub(super) reads: AtomicU64,
+    pub(super) bound: AtomicU64,
+    pub(super) reopened: AtomicU64,
+    workers: [Mutex<Told>; 2],
 }
 
-impl Mailbox {
-    /// The generation it uses.
-    pub(super) fn generation(&self) -> u64 {
-        let taken = self.taken.lock().expect("no panic");
-        taken
-            .iter()
-            .rev()
-            .find_map(|order| if let Order::Snapshot(s, _) = order { Some(**s) } else { None })
-            .unwrap_or(0)
+impl Remembering {
+    pub(super) fn worker(&self, number: usize) -> MutexGuard<'_, Told> {
+        self.workers[number].lock().expect("no panic")
     }
 
-    /// The table it uses.
-    pub(super) fn live(&self) -> Option<Arc<Live>> {
-        let taken = self.taken.lock().expect("no panic");
-        taken.iter().rev().find_map(|order| match order {
-            Order::Snapshot(_, live) | Order::Live(live) => Some(Arc::clone(live)),
-            Order::Drain { .. } => None,
-        })
-    }
-
-    /// Addresses and states of all endpoints of its table.
-    pub(super) fn endpoints(&self) -> Vec<(String, &'static str)> {
+    /// Addresses and states of all endpoints that a worker knows.
+    pub(super) fn endpoints(&self, worker: usize) -> Vec<(String, &'static str)> {
         let now = clock();
-        let Some(live) = self.live() else { return Vec::new() };
+        let Some(live) = self.worker(worker).tables.last().cloned() else { return Vec::new() };
         let row = |endpoint: &crate::target::Endpoint| {
             let address = endpoint.address.map(|address| address.to_string()).unwrap_or_default();
             (address, if endpoint.is_ejected(now) { "ejected" } else { endpoint.state.word() })
         };
         live.endpoints().map(|(_, endpoint)| row(endpoint)).collect()
     }
-
-    /// The deadlines it was given.
-    pub(super) fn drains(&self) -> Vec<Instant> {
-        let taken = self.taken.lock().expect("no panic");
-        taken
-            .iter()
-            .filter_map(|order| if let Order::Drain { deadline } = order { Some(*deadline) } else { None })
-            .collect()
-    }
 }
 
-/// A process that does what it is told, and remembers it.
-#[derive(Default)]
-pub(super) struct Remembering {
-    /// What a reload reads; none: the document is broken.
-    pub(super) next: Mutex<Option<Document>>,
-    pub(super) generation: AtomicU64,
-    pub(super) bound: AtomicU64,
-}
-
-impl Process<u64> for Remembering {
-    fn load(&self) -> Result<Loaded<u64>, Problems> {
+impl Process for Remembering {
+    fn read(&self) -> Result<Document, Problems> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         match self.next.lock().expect("no panic").clone() {
-            Some(document) => Ok(loaded(document, self.generation.fetch_add(1, Ordering::SeqCst) + 2)),
+            Some(document) => Ok(document),
             None => Err(crate::config::parse("version = 1\nno_such_key = 1", "test.toml").expect_err("a bad key")),
         }
+    }
+
+    fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal> {
+        let generation = self.worker(0).generation + 1;
+        let snapshot = snapshot(document, generation);
+        let live = live(&snapshot);
+        for worker in 0..self.workers.len() {
+            self.worker(worker).generation = generation;
+            self.worker(worker).tables.push(Arc::clone(&live));
+        }
+        Ok(Adopted { snapshot, logs: Vec::new() })
     }
 
     fn bind(&self) {
         self.bound.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn explain(&self, question: &Question, live: &Live) -> Result<serde_json::Value, Unanswered> {
+    fn follow(&self, worker: usize, live: &Arc<Live>) -> bool {
+        let mut worker = self.worker(worker);
+        if !worker.full {
+            worker.tables.push(Arc::clone(live));
+        }
+        !worker.full
+    }
+
+    fn drain(&self, worker: usize, deadline: Instant) -> bool {
+        let mut worker = self.worker(worker);
+        if !worker.full {
+            worker.drains.push(deadline);
+        }
+        !worker.full
+    }
+
+    fn reopen_logs(&self) {
+        self.reopened.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn explain(&self, question: &Question, _: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered> {
         if question.listener.as_deref().is_some_and(|name| name != "web") {
             return Err(Unanswered { field: Some("listener"), message: "no such listener".to_owned() });
         }

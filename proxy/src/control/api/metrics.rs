@@ -138,7 +138,7 @@ fn rest(text: &mut Text, state: &State) {
 
 fn access_logs(text: &mut Text, state: &State) {
     text.head(metric::ACCESS_LOG_DROPPED);
-    for log in &*state.seen.standing().logs {
+    for log in &state.seen.standing().adopted.logs {
         let (name, drops) = (log.settings().name.as_str(), log.drops());
         for (why, cell) in [("full", &drops.full), ("io", &drops.io), ("oversize", &drops.oversize)] {
             text.row(metric::ACCESS_LOG_DROPPED, [name, why], cell.load(Ordering::Relaxed));

@@ -27,7 +27,7 @@ pub(super) async fn list(Shared(state): Shared<Arc<State>>, uri: Uri) -> Result<
     let limit = number(&query, "limit")?.unwrap_or(LIMIT).min(LIMIT_MAX);
     let offset = number(&query, "offset")?.unwrap_or(0);
     let view = View::of(&state);
-    let mut routes: Vec<&Route> = view.standing.document.routes.iter().collect();
+    let mut routes: Vec<&Route> = view.standing.adopted.snapshot.document.routes.iter().collect();
     routes.sort_by_key(|route| (route.priority, route.id));
     let shown: Vec<Value> = routes.iter().skip(offset).take(limit).map(|route| view.brief(route)).collect();
     Ok(Json(json!({ "routes": shown, "total": routes.len(), "offset": offset, "limit": limit })))
@@ -40,7 +40,7 @@ pub(super) async fn show(
 ) -> Result<Json<Value>, Refusal> {
     Query::of(&uri, &[])?;
     let view = View::of(&state);
-    let route = view.standing.document.routes.iter().find(|route| route.name == name);
+    let route = view.standing.adopted.snapshot.document.routes.iter().find(|route| route.name == name);
     let route = route.ok_or_else(|| Refusal::not_found(format!("no route \"{name}\"")))?;
     Ok(Json(view.whole(route)))
 }

@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use crate::base::Reason;
 use crate::base::metric::{self, Counters, Phase, RouteTable};
 use crate::config::Document;
-use crate::control::testing::{Mailbox, Remembering, clock, document, forwarding, loaded, until};
-use crate::control::{Control, Facts, Process, Settings, Signal, StartError, Wiring};
+use crate::control::testing::{Remembering, clock, document, forwarding, until};
+use crate::control::{Control, Facts, Process, Reports, Settings, Signal, StartError, Wiring};
 
 use super::*;
 
@@ -44,16 +44,17 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
     let counters = Arc::<Counters>::default();
     let routes = Arc::new(RouteTable::new(1, 20_000));
     facts.workers()[0].beat(clock() + Duration::from_secs(3_600));
-    facts.workers()[0].adopted(u64::MAX);
+    facts.publish(1, clock());
+    facts.workers()[0].adopted(1);
     let wiring = Wiring {
         facts: Arc::clone(&facts),
         clock,
-        counters: vec![Arc::clone(&counters)],
+        counters: [Arc::clone(&counters)].into(),
         routes: Arc::clone(&routes),
-        ports: vec![Box::new(Arc::<Mailbox>::default())],
-        process: Arc::<Remembering>::default() as Arc<dyn Process<u64>>,
+        reports: Reports::channel().1,
+        process: Arc::<Remembering>::default() as Arc<dyn Process>,
     };
-    let control = Control::start(settings, wiring, loaded(document, 1))?;
+    let control = Control::start(settings, wiring, document)?;
     let (address, metrics) = (control.management()[0], control.metrics().unwrap_or_else(loopback));
     Ok(Bench { control: Some(control), facts, counters, routes, address, metrics })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::control::testing::{document, forwarding, loaded};
+use crate::control::testing::{document, forwarding, snapshot};
 use crate::target::Observed;
 use crate::target::live::State;
 
@@ -12,7 +12,7 @@ const HEALTH: &str = "[route.health]\ninterval = \"1s\"\ntimeout = \"500ms\"\nun
 
 fn owner_of(document: crate::config::Document) -> Owner {
     let mut owner = Owner::new(1, START);
-    owner.adopt(&loaded(document, 1).groups, true, START);
+    owner.adopt(&snapshot(document, 1).groups, true, START);
     owner
 }
 
@@ -55,7 +55,7 @@ fn a_reload_keeps_what_names_resolved_to_even_for_a_new_target() {
         "[[route]]\nid = 10\nlistener = \"web\"\npath_prefix = \"/\"\n[[route.target]]\nname = \"a\"\n\
          url = \"http://app.test\"\n[[route.target]]\nname = \"new\"\nurl = \"http://app.test:81\"\n",
     );
-    let live = owner.adopt(&loaded(two, 2).groups, false, START);
+    let live = owner.adopt(&snapshot(two, 2).groups, false, START);
     assert_eq!(addresses(&live), ["192.0.2.1:80", "192.0.2.1:81"]);
     assert_eq!(live.endpoints().next().expect("an endpoint").1.cells.id(), before);
     assert!(owner.publish(START).is_none(), "the first table of a generation is given by adopt alone");
@@ -78,9 +78,9 @@ fn probes_in_a_row_flip_the_state_and_each_flip_is_kept() {
 fn a_streak_survives_a_reload_and_ends_with_the_target() {
     let mut owner = owner_of(forwarding("http://192.0.2.1", HEALTH));
     assert_eq!(probed(&mut owner, false), None);
-    owner.adopt(&loaded(forwarding("http://192.0.2.1", HEALTH), 2).groups, false, START);
+    owner.adopt(&snapshot(forwarding("http://192.0.2.1", HEALTH), 2).groups, false, START);
     assert_eq!(probed(&mut owner, false), Some(State::Unhealthy));
-    owner.adopt(&loaded(forwarding("http://192.0.2.7", HEALTH), 3).groups, false, START);
+    owner.adopt(&snapshot(forwarding("http://192.0.2.7", HEALTH), 3).groups, false, START);
     assert!(owner.streaks.is_empty());
 }
 

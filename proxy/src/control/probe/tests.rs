@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::control::testing::{clock, forwarding, loaded};
+use crate::control::testing::{clock, forwarding, snapshot};
 use crate::target::Live;
 
 const HEALTH: &str = "[route.health]\ninterval = \"1s\"\ntimeout = \"500ms\"";
@@ -33,8 +33,8 @@ async fn origin(answer: &'static [u8]) -> (SocketAddr, mpsc::UnboundedReceiver<S
 }
 
 fn subject(address: SocketAddr, health: &str) -> Subject {
-    let loaded = loaded(forwarding(&format!("http://{address}"), health), 1);
-    let live = Live::initial(&loaded.groups, 1, None, clock());
+    let snapshot = snapshot(forwarding(&format!("http://{address}"), health), 1);
+    let live = Live::initial(&snapshot.groups, 1, None, clock());
     subjects(&live).into_values().next().expect("a probed endpoint")
 }
 
@@ -94,8 +94,8 @@ async fn a_tcp_probe_needs_a_connection_alone() {
 #[tokio::test]
 async fn probes_follow_the_table_and_end_with_it() {
     let (address, mut heads) = origin(b"HTTP/1.1 200 OK\r\n\r\n").await;
-    let loaded = loaded(forwarding(&format!("http://{address}"), HEALTH), 1);
-    let live = Live::initial(&loaded.groups, 1, None, clock());
+    let snapshot = snapshot(forwarding(&format!("http://{address}"), HEALTH), 1);
+    let live = Live::initial(&snapshot.groups, 1, None, clock());
     let (out, mut results) = mpsc::channel(16);
     let mut prober = Prober::new(out);
     prober.follow(&live);
