@@ -6,9 +6,10 @@ pub mod id;
 pub mod instant;
 pub mod metric;
 pub mod reason;
-#[cfg(test)]
-pub(crate) mod reference;
 
 pub use fault::{Fault, Party, Retry};
 pub use instant::Instant;
 pub use reason::Reason;
+
+#[cfg(test)]
+pub(crate) mod tests;

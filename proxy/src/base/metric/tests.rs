@@ -1,3 +1,5 @@
+//! The table of metrics: conventions, and its page.
+
 use std::collections::HashSet;
 
 use super::*;
@@ -33,7 +35,7 @@ fn page() -> String {
 
 #[test]
 fn the_reference_page_is_the_table() {
-    crate::base::reference::check("metrics.md", &page());
+    crate::base::tests::check_reference("metrics.md", &page());
 }
 
 #[test]
