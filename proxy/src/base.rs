@@ -1,6 +1,7 @@
 //! Words shared by every stage: reasons, faults, ids, the clock's values, metric names.
 
 pub mod fault;
+pub mod hash;
 pub mod id;
 pub mod instant;
 pub mod metric;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::base::Instant;
+use crate::base::hash::BuildMix;
 use crate::base::metric::{Counters, RouteCells};
 use crate::config::Snapshot;
 use crate::control::Facts;
@@ -42,11 +43,11 @@ pub struct Worker {
     /// Random numbers.
     pub random: RefCell<fastrand::Rng>,
     /// Idle upstream connections.
-    pub pool: RefCell<Pool<Upstream>>,
+    pub pool: RefCell<Pool<Box<Upstream>>>,
     /// Balancing state of all routes.
     pub balancers: RefCell<Balancers>,
     /// Requests and retries of each route, by its number.
-    pub budgets: RefCell<HashMap<u32, Budget>>,
+    pub budgets: RefCell<HashMap<u32, Budget, BuildMix>>,
     /// To control: what requests met at endpoints.
     pub reports: Box<dyn Fn(Report) -> bool>,
     /// This node's name.
@@ -56,6 +57,7 @@ pub struct Worker {
     current: RefCell<Rc<Current>>,
     bound: RefCell<Vec<accept::Bound>>,
     clients: RefCell<Slab<Rc<Client>>>,
+    active: Cell<usize>,
     draining: Cell<bool>,
     empty: ring::Event,
 }
@@ -64,6 +66,23 @@ impl Worker {
     /// What a request that begins now goes by, to its end.
     pub fn current(&self) -> Rc<Current> {
         self.current.borrow().clone()
+    }
+
+    /// A request begins.
+    pub fn enter(&self) {
+        self.active(1);
+    }
+
+    /// A request has ended.
+    pub fn leave(&self) {
+        self.active(-1);
+    }
+
+    fn active(&self, by: isize) {
+        let active = self.active.get().saturating_add_signed(by);
+        self.active.set(active);
+        self.counters.requests_active.set(active as u64);
+        ring::expect(active);
     }
 
     /// Whether it takes no further requests.
