@@ -45,7 +45,7 @@ fn examples_of_the_guide_build_without_a_warning() {
             built += 1;
         }
     }
-    assert!(built > 20, "{built}");
+    assert!(built >= 20, "{built}");
 }
 
 #[test]
