@@ -161,8 +161,11 @@ pub struct Shares {
     /// Connections of the process.
     pub connections: Rc<Share>,
     /// Requests in flight, and connections, of each listener that caps them.
-    pub listeners: Vec<(Option<Rc<Share>>, Option<Rc<Share>>)>,
+    pub listeners: Vec<OwnShares>,
 }
+
+/// Of the caps that a listener sets itself: of requests in flight, and of connections.
+pub type OwnShares = (Option<Rc<Share>>, Option<Rc<Share>>);
 
 /// A connection's place in its worker's register.
 pub struct Registered {

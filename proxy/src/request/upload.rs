@@ -147,7 +147,9 @@ impl Upload<'_> {
     async fn await_continue(&self, body: &mut ClientBody) {
         self.progress.held_back.set(true);
         self.timer.set(deadline(ring::now(), self.timeouts.expect));
-        if self.timer.race(self.progress.go.get_or_init(Event::new).wait()).await.is_err() && !self.progress.continued.replace(true) {
+        if self.timer.race(self.progress.go.get_or_init(Event::new).wait()).await.is_err()
+            && !self.progress.continued.replace(true)
+        {
             let mut octets = spare_vec();
             write_continue(&mut octets);
             self.client.socket.begin_send(octets.into());

@@ -29,6 +29,8 @@ const DESCRIPTOR_SHARE: f64 = 0.45;
 
 /// A bound address of a listener: its name, the address as the document writes it.
 type Address = (Arc<str>, Arc<str>);
+/// What could be opened, and why the rest could not.
+type Openings = (Vec<(Address, Opened)>, HashMap<Address, String>);
 
 /// The process around the workers.
 pub struct Process {
@@ -229,12 +231,7 @@ impl Process {
     }
 
     /// Opens what is not bound yet. What fails is listed, or with `go_on` off refuses all.
-    fn open_listeners(
-        &self,
-        state: &State,
-        document: &Document,
-        go_on: bool,
-    ) -> Result<(Vec<(Address, Opened)>, HashMap<Address, String>), Problem> {
+    fn open_listeners(&self, state: &State, document: &Document, go_on: bool) -> Result<Openings, Problem> {
         let (mut opened, mut failed) = (Vec::new(), HashMap::new());
         for wanted in addresses(document) {
             let address = (wanted.name, wanted.text);

@@ -20,7 +20,8 @@ pub(in crate::ring) struct Enter {
     /// The kernel can wait for several completions and still return for fewer (Linux 6.12).
     gathers: bool,
 }
-static GATHER: std::sync::LazyLock<u32> = std::sync::LazyLock::new(|| std::env::var("G").ok().and_then(|g| g.parse().ok()).unwrap_or(20));
+static GATHER: std::sync::LazyLock<u32> =
+    std::sync::LazyLock::new(|| std::env::var("G").ok().and_then(|g| g.parse().ok()).unwrap_or(20));
 
 impl Enter {
     pub(super) fn new(settings: &Settings) -> io::Result<Self> {
