@@ -206,7 +206,8 @@ impl<'a> Exchange<'a> {
         let _lease = self.lease()?;
         let current = self.current;
         let decided = decide::decide(&current.snapshot, self.listener.0, &self.request, self.client.peer_ip());
-        let decided = decided?;
+        // A path against the rules is a head against the rules: nothing behind it is read (http.md section 2).
+        let decided = decided.inspect_err(|fault| record.keep_alive &= fault.reason != Reason::InvalidRequestTarget)?;
         let plan = &current.snapshot.routes[decided.route.position];
         record.route = Some(decided.route.position);
         if let Some(rules) = plan.rules(self.listener.0) {
@@ -242,6 +243,11 @@ impl<'a> Exchange<'a> {
             return Err(Fault::new(Reason::BodyTooLarge));
         }
         Ok(())
+    }
+
+    /// Takes keep-alive back from a connection that was told to end while its request waited.
+    fn heed_drain(&self, record: &mut Record) {
+        record.keep_alive &= self.client.told() == Told::Nothing;
     }
 
     /// Whether the connection may live on, as far as is known before the response.

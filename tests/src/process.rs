@@ -42,8 +42,17 @@ impl Process {
 
     /// Resident memory.
     pub fn resident_bytes(self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory that it has had.
+    pub fn peak_bytes(self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(self, field: &str) -> u64 {
         let status = std::fs::read_to_string(self.path("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
         line.trim().trim_end_matches(" kB").parse::<u64>().map_or(0, |kib| kib * 1024)
     }
 

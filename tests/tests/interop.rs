@@ -224,9 +224,11 @@ mod heavy {
         let before = weir.process().resident_bytes();
         let mut held: Vec<TcpStream> = (0..COUNT).map(|_| TcpStream::connect(weir.web()).expect("connect")).collect();
         exchange_on_each(&mut held);
-        let each = weir.process().resident_bytes().saturating_sub(before) / COUNT as u64;
-        // The bound of the benchmark is tighter and beside the peers; this one catches a buffer that stays.
-        assert!(each < 4096, "{each} octets per idle connection");
+        let each = || weir.process().resident_bytes().saturating_sub(before) / COUNT as u64;
+        // The bound of the benchmark is tighter and beside the peers; this one catches a buffer that stays. What only
+        // requests need is given back once a connection has been silent for a second.
+        let lean = weir_tests::wait::holds_within(weir_tests::wait::SOON, || each() < 4096);
+        assert!(lean, "{} octets per idle connection", each());
         exchange_on_each(&mut held);
         drop(held);
         weir_tests::wait::until("all connections are closed", || weir.process().fds() < 200);

@@ -80,6 +80,8 @@ metrics! {
     RING_COMPLETION_OVERFLOW, "weir_ring_completion_overflow_total", Counter, [], "Completions that overflowed their queue";
     RING_NO_BUFFERS, "weir_ring_no_buffers_total", Counter, [], "Receives that found no provided buffer (ENOBUFS)";
     RING_NO_DESCRIPTORS, "weir_ring_no_descriptors_total", Counter, [], "Accepts and connects that found no descriptor (EMFILE, ENFILE)";
+    OPERATIONS_IN_FLIGHT, "weir_operations_in_flight", Gauge, [], "Operations that the kernel holds for the workers' rings";
+    BUFFERS_OUT, "weir_buffers_out", Gauge, [], "Receive buffers whose octets are still read or sent";
 
     LOST, "weir_lost_total", Counter, ["queue"], "Messages dropped because a queue was full";
     ACCESS_LOG_DROPPED, "weir_access_log_dropped_total", Counter, ["log", "why"], "Access log lines that were not written";

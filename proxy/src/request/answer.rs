@@ -155,6 +155,7 @@ impl Exchange<'_> {
 
     async fn answer(&self, answer: Answer, record: &mut Record, body: &ClientBody, edits: &Edits) -> Result<(), Fault> {
         record.keep_alive &= body.allows_reuse();
+        self.heed_drain(record);
         let bodiless = matches!(answer.status, 204 | 304) || self.request.verb() == Method::Head;
         let length = answer.body.len() as u64;
         let out = ResponseOut {

@@ -80,7 +80,9 @@ impl Forward<'_, '_> {
     ) -> Result<(), Fault> {
         let mut left = self.exchange.rules.retry.attempts;
         let mut repeated_fresh = false;
-        let mut fresh_only = false;
+        // An upgrade is never repeated, and uses its connection up: it needs one that is certain to live.
+        let upgrade = self.exchange.is_upgrade();
+        let mut fresh_only = upgrade;
         loop {
             let picked = self.pick(record).await?;
             self.note(&picked, record);
@@ -88,15 +90,14 @@ impl Forward<'_, '_> {
                 record.is_static = true;
                 return self.exchange.answer_static(fixed, self.decided.route, record, body, edits, text).await;
             }
-            let wait = picked.again && !fresh_only;
-            if wait {
+            if picked.again && !fresh_only {
                 self.back_off(record.attempts).await?;
             }
             let attempt = Attempt {
                 forward: self,
                 picked: &picked,
                 fresh_only,
-                may_retry_status: left > 0 && self.is_repeatable(Retry::Idempotent),
+                may_retry_status: left > 0 && !upgrade && self.is_repeatable(Retry::Idempotent),
             };
             let failed = match attempt.run(record, body, response, edits, text).await {
                 Tried::Done(result) => return result,
@@ -211,7 +212,9 @@ impl Forward<'_, '_> {
     }
 
     fn may_repeat(&self, failed: &Failed) -> bool {
-        self.is_repeatable(failed.fault.retry) && (!failed.body_begun || self.replay.borrow().is_whole())
+        !self.exchange.is_upgrade()
+            && self.is_repeatable(failed.fault.retry)
+            && (!failed.body_begun || self.replay.borrow().is_whole())
     }
 
     fn replay_is_whole(&self) -> bool {
@@ -246,6 +249,11 @@ impl Forward<'_, '_> {
 }
 
 impl Exchange<'_> {
+    /// Whether the upstream is asked for a tunnel.
+    fn is_upgrade(&self) -> bool {
+        self.rules.websocket && self.request.websocket().is_some()
+    }
+
     fn count_request(&self, route: u32) {
         if self.rules.retry.attempts > 0 {
             self.worker.budgets.borrow_mut().entry(route).or_default().request(ring::now());

@@ -9,7 +9,7 @@ use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::config::raw::Timeouts;
 use crate::http::{write_chunk_start, write_continue, write_last_chunk};
 use crate::listen::{Client, deadline};
-use crate::ring::{self, Event, Timer};
+use crate::ring::{self, Either, Event, Timer, select2};
 use crate::transport::Upstream;
 
 /// Octets that are gathered from the client into one send.
@@ -117,7 +117,7 @@ impl Upload<'_> {
         self.push_all(&mut out, replay.kept.iter().cloned(), chunked);
         if body.awaits_continue() {
             self.flush(std::mem::take(&mut out)).await?;
-            self.await_continue(&mut body).await;
+            self.await_continue(&mut body).await?;
         }
         let mut pace = Pace::new(self.timeouts.body);
         while !body.is_done() {
@@ -144,19 +144,30 @@ impl Upload<'_> {
         self.flush(out).await
     }
 
-    /// Waits for the upstream's word, for so long; then the client is told to go on in any case.
-    async fn await_continue(&self, body: &mut ClientBody) {
+    /// Waits for the upstream's word, or for octets of a client that does not wait; after so long the client is told to
+    /// go on in any case.
+    async fn await_continue(&self, body: &mut ClientBody) -> Result<(), Fault> {
         self.progress.held_back.set(true);
         self.timer.set(deadline(ring::now(), self.timeouts.expect));
-        if self.timer.race(self.progress.go.get_or_init(Event::new).wait()).await.is_err()
-            && !self.progress.continued.replace(true)
-        {
-            let mut octets = spare_vec();
-            write_continue(&mut octets);
-            self.client.socket.begin_send(octets.into());
+        let client = &self.client.socket;
+        match self.timer.race(select2(self.progress.go.get_or_init(Event::new).wait(), client.recv())).await {
+            Ok(Either::Left(())) => {}
+            // RFC 9110 section 10.1.1: who sends already need not be told to.
+            Ok(Either::Right(Ok(Some(octets)))) => {
+                client.unread(octets);
+                self.progress.continued.set(true);
+            }
+            Ok(Either::Right(_)) => return Err(Fault::new(Reason::ClientCancelled)),
+            Err(_) if self.progress.continued.replace(true) => {}
+            Err(_) => {
+                let mut octets = spare_vec();
+                write_continue(&mut octets);
+                client.begin_send(octets.into());
+            }
         }
         self.progress.held_back.set(false);
         body.continued();
+        Ok(())
     }
 
     fn push_all(&self, out: &mut SendBuf, chunks: impl Iterator<Item = Chunk>, chunked: bool) {

@@ -69,11 +69,12 @@ impl Socket {
         self.0.is_quiet()
     }
 
-    /// Waits for the end of what the peer sends, or an error; octets before it stay to be received.
-    pub async fn closed(&self) {
+    /// Waits for an error of what the peer sends, a reset mostly: the end of its stream is none, for it may go on
+    /// reading.
+    pub async fn failed(&self) {
         poll_fn(|context| {
             self.0.arm();
-            if self.0.has_ended() {
+            if self.0.has_failed() {
                 return Poll::Ready(());
             }
             self.0.wait_receive(context);

@@ -155,6 +155,8 @@ impl Worker {
         counters.ring_completion_overflow.set(stats.cq_overflow.get());
         counters.ring_no_buffers.set(stats.enobufs.get());
         counters.ring_no_descriptors.set(stats.emfile.get());
+        counters.ring_operations.set(stats.ops.get());
+        counters.ring_buffers_out.set(stats.buffers_out.get());
         let mut pool = self.pool.borrow_mut();
         counters.upstream_idle.set(pool.len() as u64);
         let dropped = pool.take_dropped();

@@ -177,6 +177,10 @@ pub struct Counters {
     pub ring_no_buffers: Counter,
     /// Accepts and connects that found no descriptor.
     pub ring_no_descriptors: Counter,
+    /// Operations that the kernel holds.
+    pub ring_operations: Counter,
+    /// Receive buffers whose octets are still in use.
+    pub ring_buffers_out: Counter,
 }
 
 impl Counters {

@@ -113,9 +113,7 @@ pub(super) async fn frame(state: Arc<State>, request: Request, next: Next) -> Re
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
-    // The router refuses without a body.
-    let is_bare = response.extensions().get::<Refusal>().is_none() && !response.headers().contains_key(CONTENT_TYPE);
-    if is_bare && !response.status().is_success() {
+    if !response.status().is_success() && !is_spoken(&response) {
         let refusal = unspoken(response.status());
         response = with_allow(refusal.into_response(), &response);
     }
@@ -129,6 +127,12 @@ pub(super) async fn frame(state: Arc<State>, request: Request, next: Next) -> Re
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     state.answered.0[Class::of(response.status().as_u16()) as usize].fetch_add(1, Ordering::Relaxed);
     response
+}
+
+/// Whether a resource has answered, with a refusal or a document of its own: /ready has one for 503.
+fn is_spoken(response: &Response) -> bool {
+    let is_json = |kind: &HeaderValue| kind.as_bytes() == b"application/json";
+    response.extensions().get::<Refusal>().is_some() || response.headers().get(CONTENT_TYPE).is_some_and(is_json)
 }
 
 /// A refusal of the router itself.

@@ -115,6 +115,8 @@ fn ring(text: &mut Text, state: &State) {
             (metric::RING_COMPLETION_OVERFLOW, |c| &c.ring_completion_overflow),
             (metric::RING_NO_BUFFERS, |c| &c.ring_no_buffers),
             (metric::RING_NO_DESCRIPTORS, |c| &c.ring_no_descriptors),
+            (metric::OPERATIONS_IN_FLIGHT, |c| &c.ring_operations),
+            (metric::BUFFERS_OUT, |c| &c.ring_buffers_out),
         ],
     );
 }

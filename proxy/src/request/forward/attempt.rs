@@ -149,8 +149,9 @@ impl<'b> Attempt<'_, '_, 'b> {
         };
         let sending = async {
             upload.run(head, has_body).await?;
-            // From here on only the client's going away ends the wait early.
-            exchange.client.socket.closed().await;
+            // From here on only the client's going away ends the wait early. The end of what it sends does not tell of
+            // that: it may have no more to say, and still listen.
+            exchange.client.socket.failed().await;
             Err(Fault::new(Reason::ClientCancelled))
         };
         let sending = pin!(sending);
@@ -181,7 +182,7 @@ impl<'b> Attempt<'_, '_, 'b> {
             return Err(Tried::Failed(Failed { fault, on_reused, body_begun, took, granted: true }));
         }
         record.keep_alive &= progress.done.get().is_some() || (reusable && !progress.held_back.get());
-        let relayed = self.respond(upstream, arrived, response, record, &mut beside, &progress, edits, text).await;
+        let relayed = self.respond(upstream, arrived, response, record, &mut beside, edits, text).await;
         record.spent(Phase::Receive, now, ring::now());
         let ended = relayed.map_err(|fault| Tried::Done(Err(fault)))?;
         let whole = ended == Some(Ended::Clean) && progress.done.get().is_some();
@@ -302,20 +303,13 @@ impl<'b> Attempt<'_, '_, 'b> {
         loop {
             let chunk = match upstream.timer.race(upstream.socket.recv()).await {
                 Ok(Ok(Some(chunk))) => chunk,
-                Ok(Ok(None)) => return Err(self.ended_early(gathered.is_some())),
+                Ok(Ok(None)) => return Err(Fault::new(Reason::UpstreamClosed).retry(Retry::Idempotent)),
                 Ok(Err(error)) => return Err(exchange_fault(&error)),
                 Err(_) => return Err(self.late(progress)),
             };
             if let Some(arrived) = Arrived::parse(&mut gathered, chunk, response)? {
                 return Ok(arrived);
             }
-        }
-    }
-
-    fn ended_early(&self, begun: bool) -> Fault {
-        match begun {
-            true => Fault::new(Reason::UpstreamBadResponse),
-            false => Fault::new(Reason::UpstreamClosed).retry(Retry::Idempotent),
         }
     }
 

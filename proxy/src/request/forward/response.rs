@@ -105,7 +105,6 @@ impl Attempt<'_, '_, '_> {
         head: &ResponseHead,
         record: &mut Record,
         beside: &mut Beside<'_, F>,
-        progress: &Progress,
         edits: &mut Edits,
         text: &mut Vec<u8>,
     ) -> Result<Option<Ended>, Fault>
@@ -115,6 +114,7 @@ impl Attempt<'_, '_, '_> {
         let exchange = self.forward.exchange;
         let response = Response::new(head, arrived.bytes());
         upstream.note(&response);
+        exchange.heed_drain(record);
         if head.status() == 101 {
             return self.switch(upstream, &response, &arrived, record, edits, text).await.map(|()| None);
         }
@@ -141,9 +141,8 @@ impl Attempt<'_, '_, '_> {
         let (first, chunked, silence) = (arrived.rest.clone(), is_chunked(to), self.silence(&response));
         let download = Download { upstream, reader, first, chunked, silence, trailers };
         let main = pin!(exchange.download(download, send, record));
-        // The client's going away shows when its response is sent; a fault of its body ends the exchange.
-        let stops = |sent: &Result<(), Fault>| sent.err().filter(|_| progress.done.get().is_none());
-        let ended = beside.run(main, stops).await??;
+        // A fault of the request's body, or the client's going away, ends the exchange.
+        let ended = beside.run(main, |sent: &Result<(), Fault>| sent.err()).await??;
         Ok((from != BodyLength::UntilClose).then_some(ended))
     }
 

@@ -158,8 +158,8 @@ impl Stream {
         receive.queue.borrow().octets == 0 && !receive.eof.get() && receive.error.get() == 0
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.receive.eof.get() || self.receive.error.get() != 0
+    pub(super) fn has_failed(&self) -> bool {
+        self.receive.error.get() != 0
     }
 
     pub(super) fn set_cap(&self, octets: u32) {
