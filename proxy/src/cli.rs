@@ -63,11 +63,11 @@ impl Source {
     }
 }
 
-/// Does what the process's arguments say. `judge` is what the stages say of a document.
-pub fn main(judge: fn(&Document) -> Problems) -> Exit {
+/// Does what the process's arguments say.
+pub fn main() -> Exit {
     match Arguments::try_parse() {
         Ok(arguments) => match arguments.command {
-            Command::Check(arguments) => check::check(&arguments, judge),
+            Command::Check(arguments) => check::check(&arguments),
             Command::Run(arguments) => run::run(&arguments),
         },
         Err(error) => usage(&error),
