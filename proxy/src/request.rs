@@ -22,7 +22,7 @@ use self::body::ClientBody;
 use self::decide::Decision;
 use self::head::{Arrived, NoHead};
 use self::record::Record;
-use crate::base::metric::Limit;
+use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
 use crate::config::value::UnderscoreHeaders;
@@ -82,7 +82,7 @@ pub async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Regi
 /// Waits for octets while holding as little as possible. False: the connection is over.
 async fn wait_lean(worker: &Worker, client: &Client) -> bool {
     let keepalive = {
-        let current = worker.current();
+        let current = worker.current_of(&client.listener);
         let plan = plan_of(&current, client);
         plan.map_or(Duration::ZERO, |(_, plan)| plan.rules.timeouts.keepalive)
     };
@@ -106,7 +106,7 @@ async fn active(worker: &Worker, client: &Client) -> bool {
         timer: Timer::new(),
     });
     loop {
-        let current = worker.current();
+        let current = worker.current_of(&client.listener);
         let Some(listener) = plan_of(&current, client) else { return false };
         let limits = head_limits(&current, listener);
         let quiet = (client.requests.get() > 0).then(|| ring::now() + QUIET);
@@ -123,7 +123,7 @@ async fn active(worker: &Worker, client: &Client) -> bool {
         };
         client.requests.set(client.requests.get() + 1);
         // The newest generation at the head's last octet serves the request to its end.
-        let current = worker.current();
+        let current = worker.current_of(&client.listener);
         let Some(listener) = plan_of(&current, client) else { return false };
         if one(worker, client, &current, listener, arrived, limits.underscore, &mut scratch).await == Next::Close {
             return false;
@@ -165,6 +165,7 @@ async fn one(
     let Scratch { head, response, edits, text, timer } = scratch;
     let request = Request::new(head, &arrived.bytes);
     let mut record = Record::begin(worker, client, arrived.first_octet);
+    record.spent(Phase::Head, arrived.first_octet, ring::now());
     let mut exchange = Exchange {
         worker,
         client,
@@ -185,6 +186,7 @@ async fn one(
     if let Err(fault) = result {
         exchange.fail(fault, &mut record, &mut body, edits).await;
     }
+    record.ended = ring::now();
     let next = body.settle(client, &mut record, exchange.rules.timeouts.linger).await;
     worker.leave();
     record.finish(&exchange, &body);
@@ -237,7 +239,6 @@ impl<'a> Exchange<'a> {
         let max = self.rules.limits.body_max;
         body.limit(max);
         if max != 0 && self.request.head.body().declared().is_some_and(|length| length > max) {
-            self.worker.counters.limit(Limit::Body);
             return Err(Fault::new(Reason::BodyTooLarge));
         }
         Ok(())

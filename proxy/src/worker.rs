@@ -55,6 +55,8 @@ pub struct Worker {
     /// Whether a wake for this worker found its mailbox full since this was last asked.
     missed_wakes: Box<dyn Fn() -> bool>,
     current: RefCell<Rc<Current>>,
+    /// Of each listener that is gone while clients of it are here: the last generation that had it.
+    retired: RefCell<HashMap<Arc<str>, Rc<Current>>>,
     bound: RefCell<Vec<accept::Bound>>,
     clients: RefCell<Slab<Rc<Client>>>,
     active: Cell<usize>,
@@ -83,6 +85,11 @@ impl Worker {
         self.active.set(active);
         self.counters.requests_active.set(active as u64);
         ring::expect(active);
+    }
+
+    /// What a request that begins now on a connection of `listener` goes by: the newest, or what had it last.
+    pub fn current_of(&self, listener: &str) -> Rc<Current> {
+        self.retired.borrow().get(listener).cloned().unwrap_or_else(|| self.current())
     }
 
     /// Whether it takes no further requests.

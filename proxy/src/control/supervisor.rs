@@ -230,7 +230,8 @@ impl Supervisor {
     /// Has names resolved and endpoints probed as the configuration in force says.
     fn follow_adopted(&mut self) {
         let Standing { adopted, live } = self.standing.borrow().clone();
-        self.outboxes.iter_mut().for_each(Outbox::forget);
+        // A worker whose mailbox had no room for the configuration is offered it again with this table.
+        self.outboxes.iter_mut().for_each(|outbox| outbox.follow(&live));
         let document = &adopted.snapshot.document;
         self.parts.resolver.want(resolver::Settings::from(&document.resolver), wanted(document, &live));
         self.parts.prober.follow(&live);

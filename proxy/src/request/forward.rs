@@ -103,7 +103,8 @@ impl Forward<'_, '_> {
                 Tried::Failed(failed) => failed,
             };
             // A stale connection says nothing about the endpoint: once more on a fresh one, beyond `attempts`.
-            let stale = failed.on_reused && !repeated_fresh && failed.fault.retry == Retry::Idempotent;
+            let ended = matches!(failed.fault.reason, Reason::UpstreamClosed | Reason::UpstreamReset);
+            let stale = failed.on_reused && !repeated_fresh && ended;
             if stale && self.may_repeat(&failed) {
                 (repeated_fresh, fresh_only) = (true, true);
                 continue;
@@ -148,17 +149,18 @@ impl Forward<'_, '_> {
             (None, other) => other,
         };
         loop {
-            match self.ask() {
-                Pick::Endpoint(picked) => return Ok(picked),
-                Pick::Unusable => return Err(Fault::new(Reason::NoRouteTargetAvailable)),
-                Pick::Full => {}
-            }
+            // Whose turn it is looks, and nobody else: a newcomer takes no slot that was freed for one before it.
             match self.exchange.client.within(end, ticket.turn()).await {
                 Ok(()) => {}
                 Err(Stopped::Late) if self.exchange.stopped(Stopped::Late).is_none() => {
                     return Err(Fault::new(Reason::UpstreamQueueTimeout));
                 }
                 Err(stopped) => return Err(self.exchange.stopped(stopped).unwrap_or_else(full)),
+            }
+            match self.ask() {
+                Pick::Endpoint(picked) => return Ok(picked),
+                Pick::Unusable => return Err(Fault::new(Reason::NoRouteTargetAvailable)),
+                Pick::Full => {}
             }
         }
     }

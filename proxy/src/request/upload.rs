@@ -61,6 +61,10 @@ pub(super) struct Progress {
     pub(super) continued: Cell<bool>,
     /// The upstream asked for the body; made by who waits for it.
     go: OnceCell<Event>,
+    /// The response's head has come.
+    pub(super) answered: Cell<bool>,
+    /// An interim response has gone to the client: no other upstream may speak after this one.
+    pub(super) relayed: Cell<bool>,
     /// When the try must have its head.
     pub(super) try_ended: Cell<Option<Instant>>,
 }
@@ -98,7 +102,7 @@ impl Upload<'_> {
         }
         let now = ring::now();
         self.progress.done.set(Some(now));
-        self.upstream.timer.set(match (deadline(now, self.timeouts.response_header), self.try_end) {
+        self.await_head_until(match (deadline(now, self.timeouts.response_header), self.try_end) {
             (Some(end), other) => Some(end.earliest(other)),
             (None, other) => other,
         });
@@ -119,17 +123,14 @@ impl Upload<'_> {
         while !body.is_done() {
             let mut next = body.ready(self.client)?;
             if next.is_none() && !body.is_done() {
-                if !out.is_empty() {
-                    self.flush(std::mem::take(&mut out)).await?;
-                }
-                pace.restart(body.received_raw());
+                self.flush_aside(&mut out, &mut pace).await?;
                 next = body.next(self.client, self.timer, &mut pace, self.deadline).await?;
             }
             let Some(chunk) = next else { continue };
             replay.keep(&chunk);
             self.push_all(&mut out, std::iter::once(chunk), chunked);
             if out.len() >= BATCH {
-                self.flush(std::mem::take(&mut out)).await?;
+                self.flush_aside(&mut out, &mut pace).await?;
             }
         }
         if chunked {
@@ -173,6 +174,14 @@ impl Upload<'_> {
         }
     }
 
+    /// Sends; the client has nothing to do with how long that takes.
+    async fn flush_aside(&self, out: &mut SendBuf, pace: &mut Pace) -> Result<(), Fault> {
+        let began = ring::now();
+        self.flush(std::mem::take(out)).await?;
+        pace.forgive(began);
+        Ok(())
+    }
+
     /// Sends, in time. An upstream that takes no more of it has said, or is saying, why.
     async fn flush(&self, out: SendBuf) -> Result<(), Fault> {
         let socket = &self.upstream.socket;
@@ -194,7 +203,14 @@ impl Upload<'_> {
 
     /// The upstream stopped reading: its response, or its end, is awaited beside this, for as long as a response may take.
     async fn wait_for_word(&self) -> Result<(), Fault> {
-        self.upstream.timer.set(deadline(ring::now(), self.timeouts.response_header));
+        self.await_head_until(deadline(ring::now(), self.timeouts.response_header));
         std::future::pending().await
+    }
+
+    /// Sets the deadline of the response's head, unless that has come: from then on the download has the timer.
+    fn await_head_until(&self, end: Option<Instant>) {
+        if !self.progress.answered.get() {
+            self.upstream.timer.set(end);
+        }
     }
 }

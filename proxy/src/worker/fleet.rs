@@ -175,6 +175,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         node_id: shared.node_id.clone(),
         missed_wakes: Box::new(move || others.missed[number].swap(false, Relaxed)),
         current: RefCell::new(Rc::new(super::Current::of(first))),
+        retired: RefCell::default(),
         bound: RefCell::default(),
         clients: RefCell::default(),
         active: Cell::new(0),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Adoption, Current, Message, Worker};
 use crate::base::Instant;
+use crate::base::metric::Limit;
 use crate::control::facts::BEAT;
 use crate::listen::Told;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
@@ -39,6 +40,7 @@ async fn beat(worker: Rc<Worker>) {
         if (worker.missed_wakes)() {
             worker.balancers.borrow_mut().follow(worker.current().live.routes());
         }
+        worker.forget_retired();
         worker.publish();
         sleep_until(now + BEAT).await;
     }
@@ -99,7 +101,8 @@ impl Worker {
     fn adopt(self: &Rc<Self>, new: Adoption) {
         let generation = new.snapshot.generation;
         let current = Rc::new(Current::of(&new));
-        *self.current.borrow_mut() = current.clone();
+        let before = self.current.replace(current.clone());
+        self.retire(&before, &current);
         self.balancers.borrow_mut().follow(current.live.routes());
         let listens = |name: &str, address: &str| {
             let raw = current.snapshot.document.listeners.iter().find(|one| one.enabled && one.name == name);
@@ -108,6 +111,24 @@ impl Worker {
         self.stop_listening_unless(listens);
         new.sockets.into_iter().for_each(|socket| self.listen(socket));
         self.facts.workers()[self.number].adopted(generation);
+    }
+
+    /// Keeps `before` for the clients of listeners that `current` has no more: they finish as they began.
+    fn retire(&self, before: &Rc<Current>, current: &Current) {
+        let stays = |name: &str| current.snapshot.listeners.iter().any(|plan| *plan.name == *name);
+        let mut retired = self.retired.borrow_mut();
+        retired.retain(|name, _| !stays(name));
+        let gone = before.snapshot.listeners.iter().filter(|plan| !stays(&plan.name));
+        retired.extend(gone.map(|plan| (plan.name.clone(), before.clone())));
+    }
+
+    /// Forgets listeners whose last client has left.
+    fn forget_retired(&self) {
+        let mut retired = self.retired.borrow_mut();
+        if !retired.is_empty() {
+            let clients = self.clients.borrow();
+            retired.retain(|name, _| clients.iter().any(|(_, client)| client.listener == *name));
+        }
     }
 
     /// New endpoints, same configuration.
@@ -136,6 +157,8 @@ impl Worker {
         counters.ring_no_descriptors.set(stats.emfile.get());
         let mut pool = self.pool.borrow_mut();
         counters.upstream_idle.set(pool.len() as u64);
-        counters.upstream_unexpected.add(pool.take_dropped().unexpected_data);
+        let dropped = pool.take_dropped();
+        counters.upstream_unexpected.add(dropped.unexpected_data);
+        counters.limit_times(Limit::PoolIdle, dropped.evicted);
     }
 }

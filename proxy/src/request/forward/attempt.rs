@@ -82,6 +82,7 @@ impl<'b> Attempt<'_, '_, 'b> {
 
     fn failed(&self, fault: Fault, on_reused: bool, progress: &Progress, began: Instant) -> Tried {
         let took = ring::now().since(began);
+        let fault = if progress.relayed.get() { fault.retry(Retry::No) } else { fault };
         Tried::Failed(Failed { fault, on_reused, body_begun: progress.begun.get(), took, granted: false })
     }
 
@@ -130,7 +131,9 @@ impl<'b> Attempt<'_, '_, 'b> {
         let timeouts = &exchange.rules.timeouts;
         let progress = Progress::default();
         let reusable = body.allows_reuse();
-        let has_body = !body.is_done() || body.received() > 0;
+        // An empty chunked body still has its last chunk, also on a second try, when the client has long sent it.
+        let has_body = !exchange.request.head.body().is_empty();
+        progress.continued.set(!body.awaits_continue());
         let head = self.write_head(upstream, edits, text);
         let body = RefCell::new(body);
         let upload = Upload {
@@ -168,6 +171,7 @@ impl<'b> Attempt<'_, '_, 'b> {
         record.spent(Phase::Send, began, sent);
         record.spent(Phase::Wait, sent, now);
         let arrived = arrived.map_err(|fault| self.failed(fault, upstream.is_reused(), &progress, began))?;
+        progress.answered.set(true);
         let report = self.picked.inflight.answered(response.status(), now.since(sent.min(now)), now);
         exchange.worker.report(report);
         if self.is_retried(response.status(), &progress) {
@@ -260,6 +264,7 @@ impl<'b> Attempt<'_, '_, 'b> {
     fn is_retried(&self, status: u16, progress: &Progress) -> bool {
         let retry = &self.forward.exchange.rules.retry;
         let whole = !progress.begun.get() || self.forward.replay_is_whole();
+        let whole = whole && !progress.relayed.get();
         self.may_retry_status && retry.statuses.contains(&status) && whole && self.forward.within_budget()
     }
 

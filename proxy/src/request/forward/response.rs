@@ -1,6 +1,7 @@
 //! From an upstream's response head to the client's: interim responses, upgrades, pages in its place, its body.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use super::super::beside::Beside;
 use super::super::record::Record;
@@ -10,8 +11,8 @@ use super::attempt::Attempt;
 use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::http::{
-    BodyLength, BodyReader, Connection, Edits, Method, Response, ResponseHead, ResponseOut, Version, client_body,
-    parse_response, write_continue, write_interim,
+    BodyLength, BodyReader, Connection, Edits, Known, Method, Response, ResponseHead, ResponseOut, Version,
+    client_body, parse_response, write_continue, write_interim,
 };
 use crate::respond::{Wanted, render};
 use crate::ring;
@@ -88,6 +89,7 @@ impl Attempt<'_, '_, '_> {
                 false => write_interim(&mut out, &Response::new(response, arrived.bytes())),
             }
             exchange.client.socket.begin_send(out.into());
+            progress.relayed.set(true);
         }
         if let Some(rest) = arrived.rest {
             upstream.socket.unread(rest);
@@ -135,12 +137,25 @@ impl Attempt<'_, '_, '_> {
         let mut send = SendBuf::new();
         send.push_vec(octets);
         let reader = BodyReader::response(from);
-        let download = Download { upstream, reader, first: arrived.rest.clone(), chunked: is_chunked(to) };
+        let trailers = exchange.request.head.te_trailers();
+        let (first, chunked, silence) = (arrived.rest.clone(), is_chunked(to), self.silence(&response));
+        let download = Download { upstream, reader, first, chunked, silence, trailers };
         let main = pin!(exchange.download(download, send, record));
         // The client's going away shows when its response is sent; a fault of its body ends the exchange.
         let stops = |sent: &Result<(), Fault>| sent.err().filter(|_| progress.done.get().is_none());
         let ended = beside.run(main, stops).await??;
         Ok((from != BodyLength::UntilClose).then_some(ended))
+    }
+
+    /// An event stream is silent while nothing happens: it is bounded as a tunnel is.
+    fn silence(&self, response: &Response<'_>) -> (Duration, Reason) {
+        let timeouts = &self.forward.exchange.rules.timeouts;
+        let media = response.known(Known::ContentType).unwrap_or_default();
+        let kind = media.split(|&octet| octet == b';').next().unwrap_or_default().trim_ascii_end();
+        if kind.eq_ignore_ascii_case(b"text/event-stream") {
+            return (timeouts.tunnel, Reason::TunnelIdle);
+        }
+        (timeouts.read, Reason::UpstreamBodyTimeout)
     }
 
     fn out<'o>(
