@@ -162,7 +162,10 @@ impl Output {
     fn open(path: Option<&Path>) -> io::Result<Self> {
         match path {
             None => Ok(Self::Stderr),
-            Some(path) => Ok(Self::File(path.to_owned(), append(path)?)),
+            Some(path) => {
+                let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+                Ok(Self::File(path.to_owned(), append(path).map_err(named)?))
+            }
         }
     }
 
