@@ -125,7 +125,7 @@ async fn active(worker: &Worker, client: &Client) -> bool {
         // The newest generation at the head's last octet serves the request to its end.
         let current = worker.current_of(&client.listener);
         let Some(listener) = plan_of(&current, client) else { return false };
-        if one(worker, client, &current, listener, arrived, &mut scratch).await == Next::Close {
+        if one(worker, client, &current, listener, arrived, limits.underscore, &mut scratch).await == Next::Close {
             return false;
         }
     }
@@ -159,6 +159,7 @@ async fn one(
     current: &Rc<Current>,
     listener: (usize, &ListenerPlan),
     arrived: Arrived,
+    underscore: Underscore,
     scratch: &mut Scratch,
 ) -> Next {
     let Scratch { head, response, edits, text, timer } = scratch;
@@ -176,10 +177,9 @@ async fn one(
         timer,
         id: record.id.text(),
     };
-    let underscore = head_limits(current, listener).underscore;
     let mut body = ClientBody::new(head.body(), head.expect_continue(), underscore);
     record.keep_alive = exchange.may_keep_alive();
-    worker.counters.requests_active.add(1);
+    worker.enter();
     edits.clear();
     text.clear();
     let result = exchange.serve(&mut record, &mut body, response, edits, text).await;
@@ -188,7 +188,7 @@ async fn one(
     }
     record.ended = ring::now();
     let next = body.settle(client, &mut record, exchange.rules.timeouts.linger).await;
-    worker.counters.requests_active.sub(1);
+    worker.leave();
     record.finish(&exchange, &body);
     next
 }

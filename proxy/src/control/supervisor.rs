@@ -212,8 +212,11 @@ impl Supervisor {
     fn flush(&mut self) {
         let Parts { process, facts, clock, .. } = &self.parts;
         let now = clock();
-        let each = self.outboxes.iter_mut().enumerate();
-        self.delivered = each.fold(true, |all, (worker, outbox)| outbox.flush(&**process, facts, worker, now) && all);
+        let left = self.outboxes.iter_mut().enumerate().filter_map(|(worker, outbox)| {
+            let sent = outbox.flush(&**process, facts, worker, now);
+            (!sent).then_some(())
+        });
+        self.delivered = left.count() == 0;
     }
 
     fn publish(&mut self, live: &Arc<Live>, moved: bool) {
@@ -274,6 +277,7 @@ impl Supervisor {
 
     /// Files may be slow to open: off this task.
     fn reopen_logs(&self) {
+        super::log::reopen();
         let process = Arc::clone(&self.parts.process);
         drop(tokio::task::spawn_blocking(move || process.reopen_logs()));
     }

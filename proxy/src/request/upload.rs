@@ -1,6 +1,6 @@
 //! The request body's way to the upstream, beside the wait for the response.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use super::body::{ClientBody, Pace};
 use super::relay::Watch;
@@ -59,14 +59,21 @@ pub(super) struct Progress {
     pub(super) held_back: Cell<bool>,
     /// The client has been told to send it.
     pub(super) continued: Cell<bool>,
-    /// The upstream asked for the body.
-    pub(super) go: Event,
+    /// The upstream asked for the body; made by who waits for it.
+    go: OnceCell<Event>,
     /// The response's head has come.
     pub(super) answered: Cell<bool>,
     /// An interim response has gone to the client: no other upstream may speak after this one.
     pub(super) relayed: Cell<bool>,
     /// When the try must have its head.
     pub(super) try_ended: Cell<Option<Instant>>,
+}
+
+impl Progress {
+    /// The upstream asks for the body.
+    pub(super) fn go(&self) {
+        self.go.get_or_init(Event::new).notify();
+    }
 }
 
 /// What an upload needs.
@@ -141,7 +148,9 @@ impl Upload<'_> {
     async fn await_continue(&self, body: &mut ClientBody) {
         self.progress.held_back.set(true);
         self.timer.set(deadline(ring::now(), self.timeouts.expect));
-        if self.timer.race(self.progress.go.wait()).await.is_err() && !self.progress.continued.replace(true) {
+        if self.timer.race(self.progress.go.get_or_init(Event::new).wait()).await.is_err()
+            && !self.progress.continued.replace(true)
+        {
             let mut octets = spare_vec();
             write_continue(&mut octets);
             self.client.socket.begin_send(octets.into());

@@ -1,7 +1,6 @@
 //! All workers of the process: started, spoken to, joined.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -171,7 +170,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         random: RefCell::new(random),
         pool: RefCell::default(),
         balancers: RefCell::new(Balancers::new(number, seed, move |wake| send_wake(&sent, wake))),
-        budgets: RefCell::new(HashMap::new()),
+        budgets: RefCell::default(),
         reports: Box::new(move |report| reports(report)),
         node_id: shared.node_id.clone(),
         missed_wakes: Box::new(move || others.missed[number].swap(false, Relaxed)),
@@ -179,6 +178,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         retired: RefCell::default(),
         bound: RefCell::default(),
         clients: RefCell::default(),
+        active: Cell::new(0),
         draining: Cell::new(false),
         empty: ring::Event::new(),
     }

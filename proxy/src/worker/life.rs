@@ -20,6 +20,7 @@ const SWEEP_BEATS: u64 = 4;
 pub(super) async fn live(worker: Rc<Worker>, mailbox: Mailbox<Message>, first: Adoption) {
     worker.adopt(first);
     ring::spawn(beat(worker.clone()));
+    ring::spawn(tick_logs(worker.clone()));
     loop {
         match mailbox.recv().await {
             Message::Drain { deadline } => return drain(&worker, &mailbox, deadline).await,
@@ -33,7 +34,6 @@ async fn beat(worker: Rc<Worker>) {
         let now = ring::now();
         worker.wall.refresh(now);
         worker.facts.workers()[worker.number].beat(now);
-        worker.current().logs.iter().for_each(|log| log.borrow_mut().tick(now));
         if turn.is_multiple_of(SWEEP_BEATS) {
             worker.pool.borrow_mut().sweep(now);
         }
@@ -43,6 +43,18 @@ async fn beat(worker: Rc<Worker>) {
         worker.forget_retired();
         worker.publish();
         sleep_until(now + BEAT).await;
+    }
+}
+
+/// Hands lines over that have waited as long as their log lets them.
+async fn tick_logs(worker: Rc<Worker>) {
+    loop {
+        let now = ring::now();
+        let current = worker.current();
+        current.logs.iter().for_each(|log| log.borrow_mut().tick(now));
+        let shortest = current.snapshot.access_logs.iter().map(|plan| plan.settings.flush).min();
+        drop(current);
+        sleep_until(now + shortest.unwrap_or(BEAT).min(BEAT)).await;
     }
 }
 
@@ -77,6 +89,11 @@ impl Worker {
             Message::Live(live) => self.follow(live),
             Message::Listen(socket) => self.listen(socket),
             Message::Wake(wake) => self.balancers.borrow().wake(wake),
+            Message::FlushLogs(told) => {
+                self.current().logs.iter().for_each(|log| log.borrow_mut().flush());
+                // Who asked may have given up waiting.
+                let _ = told.send(());
+            }
             Message::Drain { .. } => {}
         }
     }

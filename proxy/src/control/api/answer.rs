@@ -113,7 +113,9 @@ pub(super) async fn frame(state: Arc<State>, request: Request, next: Next) -> Re
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
-    if response.extensions().get::<Refusal>().is_none() && !response.status().is_success() {
+    // The router refuses without a body.
+    let is_bare = response.extensions().get::<Refusal>().is_none() && !response.headers().contains_key(CONTENT_TYPE);
+    if is_bare && !response.status().is_success() {
         let refusal = unspoken(response.status());
         response = with_allow(refusal.into_response(), &response);
     }

@@ -87,7 +87,7 @@ impl<'b> Attempt<'_, '_, 'b> {
     }
 
     /// A connection from the pool, or a new one.
-    async fn obtain(&self, record: &mut Record) -> Result<Upstream, Fault> {
+    async fn obtain(&self, record: &mut Record) -> Result<Box<Upstream>, Fault> {
         let exchange = self.forward.exchange;
         let counters = &exchange.worker.counters;
         let unusable = Fault::new(Reason::InternalError);
@@ -157,8 +157,9 @@ impl<'b> Attempt<'_, '_, 'b> {
         let mut beside = Beside::new(sending);
         response.clear();
         let arrived = {
-            let awaited = self.await_head(upstream, response, &progress);
-            let main = beside.run(awaited, |sent: &Result<(), Fault>| sent.err());
+            // Pinned where they are: what is passed on by value is copied at each step.
+            let awaited = pin!(self.await_head(upstream, response, &progress));
+            let main = pin!(beside.run(awaited, |sent: &Result<(), Fault>| sent.err()));
             match exchange.client.within(exchange.deadline, main).await {
                 Ok(Ok(arrived)) => arrived,
                 Ok(Err(fault)) => Err(fault),
@@ -281,7 +282,7 @@ impl<'b> Attempt<'_, '_, 'b> {
         Some(told.map_or(idle, |told| told.min(idle))).filter(|idle| !idle.is_zero())
     }
 
-    fn give_back(&self, upstream: Upstream, idle: Duration) {
+    fn give_back(&self, upstream: Box<Upstream>, idle: Duration) {
         let exchange = self.forward.exchange;
         let max = self.forward.live.groups().limits.connections_max;
         if !upstream.is_wanted_elsewhere(max) && !exchange.worker.is_draining() {

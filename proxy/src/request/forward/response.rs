@@ -1,5 +1,6 @@
 //! From an upstream's response head to the client's: interim responses, upgrades, pages in its place, its body.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use super::super::beside::Beside;
@@ -78,7 +79,7 @@ impl Attempt<'_, '_, '_> {
         let exchange = self.forward.exchange;
         let is_continue = response.status() == 100;
         if is_continue {
-            progress.go.notify();
+            progress.go();
         }
         let asked = !is_continue || (exchange.request.head.expect_continue() && !progress.continued.replace(true));
         if asked && exchange.request.version() == Version::Http11 {
@@ -139,7 +140,7 @@ impl Attempt<'_, '_, '_> {
         let trailers = exchange.request.head.te_trailers();
         let (first, chunked, silence) = (arrived.rest.clone(), is_chunked(to), self.silence(&response));
         let download = Download { upstream, reader, first, chunked, silence, trailers };
-        let main = exchange.download(download, send, record);
+        let main = pin!(exchange.download(download, send, record));
         // The client's going away shows when its response is sent; a fault of its body ends the exchange.
         let stops = |sent: &Result<(), Fault>| sent.err().filter(|_| progress.done.get().is_none());
         let ended = beside.run(main, stops).await??;

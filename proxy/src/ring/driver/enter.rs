@@ -17,7 +17,11 @@ pub(in crate::ring) struct Enter {
     /// Boxed by [`Enter::new`], and borrowed by `submitter`.
     ring: *mut IoUring,
     flags: EnterFlags,
+    /// The kernel can wait for several completions and still return for fewer (Linux 6.12).
+    gathers: bool,
 }
+static GATHER: std::sync::LazyLock<u32> =
+    std::sync::LazyLock::new(|| std::env::var("G").ok().and_then(|g| g.parse().ok()).unwrap_or(20));
 
 impl Enter {
     pub(super) fn new(settings: &Settings) -> io::Result<Self> {
@@ -32,7 +36,8 @@ impl Enter {
             // A worker that waits for its clients does not wait for a disk.
             flags |= EnterFlags::NO_IOWAIT;
         }
-        Ok(Self { submitter: ManuallyDrop::new(submitter), ring, flags })
+        let gathers = shared.params().is_feature_min_timeout();
+        Ok(Self { submitter: ManuallyDrop::new(submitter), ring, flags, gathers })
     }
 
     pub(super) fn submitter(&self) -> &Submitter<'static> {
@@ -62,10 +67,13 @@ impl Enter {
         unsafe { self.submitter.enter::<()>(queued, 0, 0, None) }.map(drop)
     }
 
-    /// Submits what is queued and waits for `want` completions, for `timeout` at most.
+    /// Submits what is queued and waits for `want` completions, for `timeout` at most. With more than one wanted, one
+    /// is enough once [`GATHER_US`] have passed.
     pub(super) fn wait(&self, want: usize, timeout: Option<Duration>) -> io::Result<()> {
+        let want = if self.gathers { want } else { want.min(1) };
         let until = timeout.map(Timespec::from);
         let args = SubmitArgs::new();
+        let args = if want > 1 { args.min_wait_usec(*GATHER) } else { args };
         let args = until.as_ref().map_or(args, |until| args.timespec(until));
         let queued = self.queue().len() as u32;
         // SAFETY: the arguments outlive the call, and EXT_ARG says what they are.
