@@ -31,8 +31,9 @@ use crate::listen::{Client, Told};
 use crate::ring::{self, Timer};
 use crate::worker::{Current, Registered, Worker};
 
-/// A connection that is silent for so long gives back what only requests need.
-const QUIET: Duration = Duration::from_secs(1);
+/// A connection that is silent for so long gives back what only requests need. Short, so that few hold that at once: what
+/// is given back between things that stay is of little use to the allocator.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// What a connection needs while requests come, and not while it is silent.
 struct Scratch {

@@ -61,6 +61,9 @@ pub struct Worker {
     clients: RefCell<Slab<Rc<Client>>>,
     active: Cell<usize>,
     draining: Cell<bool>,
+    /// Listening sockets that may still bring connections.
+    accepting: Cell<usize>,
+    /// Something that a drain waits for is over: a connection, or an accept.
     empty: ring::Event,
 }
 
@@ -112,6 +115,11 @@ impl Worker {
         self.counters.connections.add(1);
         self.counters.connections_active.add(1);
         Registered { worker: self.clone(), key }
+    }
+
+    /// Whether nothing is left that a drain waits for.
+    fn is_idle(&self) -> bool {
+        self.accepting.get() == 0 && self.clients.borrow().is_empty()
     }
 
     fn tell_all(&self, told: Told, concerns: impl Fn(&Client) -> bool) {

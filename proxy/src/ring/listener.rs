@@ -56,6 +56,20 @@ impl Listener {
         .await
     }
 
+    /// Lets no further connection begin, and none that has begun be lost: the kernel drops the SYNs that come from now
+    /// on, while those whose handshake is over, or under way, are still accepted. [`Listener::stop`] is to follow once
+    /// they are. Without this, a connection that is made between the last accept and the close is reset.
+    pub fn turn_away(&self) {
+        // A TCP filter sees a segment from its header on: the flags are its fourteenth octet, SYN is 2 in them.
+        const FLAGS: u32 = 13;
+        const SYN: u32 = 2;
+        let load = socket2::SockFilter::new((libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16, 0, 0, FLAGS);
+        let test = socket2::SockFilter::new((libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16, 0, 1, SYN);
+        let answer = |octets| socket2::SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, octets);
+        // Fails on a Unix socket's own terms only: there is no handshake to lose there.
+        let _ = socket2::SockRef::from(&self.0.fd).attach_filter(&[load, test, answer(0), answer(u32::MAX)]);
+    }
+
     /// Stops accepting. What the kernel has accepted by then is still handed out.
     pub fn stop(&self) {
         self.0.stop();

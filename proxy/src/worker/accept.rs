@@ -2,13 +2,17 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{NewSocket, Worker};
 use crate::base::Reason;
 use crate::base::metric::Limit;
 use crate::listen::{Client, Told};
 use crate::request;
-use crate::ring::{self, Listener, Socket};
+use crate::ring::{self, Listener, Socket, sleep_until};
+
+/// How long handshakes that were under way when a listener closed have to complete.
+const HANDSHAKE: Duration = Duration::from_millis(250);
 
 /// A socket that this worker accepts on.
 pub(super) struct Bound {
@@ -24,20 +28,29 @@ impl Worker {
         let bound = Bound { listener: new.listener.clone(), address: new.address, socket: socket.clone() };
         self.bound.borrow_mut().push(bound);
         let worker = self.clone();
+        worker.accepting.set(worker.accepting.get() + 1);
         ring::spawn(async move {
             while let Ok(socket) = socket.accept().await {
                 worker.admit(socket, &new.listener, new.port);
             }
+            worker.accepting.set(worker.accepting.get() - 1);
+            worker.empty.notify();
         });
     }
 
-    /// Stops accepting where the newest document no longer listens; connections from there finish their requests.
+    /// Stops accepting where the newest document no longer listens, once the connections that have begun there are
+    /// accepted; connections from there finish their requests.
     pub(super) fn stop_listening_unless(&self, stays: impl Fn(&str, &str) -> bool) {
         let mut bound = self.bound.borrow_mut();
         bound.retain(|one| {
             let stay = stays(&one.listener, &one.address);
             if !stay {
-                one.socket.stop();
+                let socket = one.socket.clone();
+                socket.turn_away();
+                ring::spawn(async move {
+                    sleep_until(ring::now() + HANDSHAKE).await;
+                    socket.stop();
+                });
             }
             stay
         });

@@ -180,6 +180,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         clients: RefCell::default(),
         active: Cell::new(0),
         draining: Cell::new(false),
+        accepting: Cell::new(0),
         empty: ring::Event::new(),
     }
 }

@@ -63,7 +63,7 @@ async fn drain(worker: &Rc<Worker>, mailbox: &Mailbox<Message>, mut deadline: In
     worker.stop_listening_unless(|_, _| false);
     worker.tell_all(Told::Finish, |_| true);
     let timer = Timer::new();
-    while !worker.clients.borrow().is_empty() {
+    while !worker.is_idle() {
         timer.set(Some(deadline));
         match timer.race(select2(mailbox.recv(), worker.empty.wait())).await {
             Ok(Either::Left(Message::Drain { deadline: sooner })) => deadline = deadline.min(sooner),
