@@ -1,13 +1,15 @@
 //! Words shared by every stage: reasons, faults, ids, the clock's values, metric names.
 
 pub mod fault;
+pub mod hash;
 pub mod id;
 pub mod instant;
 pub mod metric;
 pub mod reason;
-#[cfg(test)]
-pub(crate) mod reference;
 
 pub use fault::{Fault, Party, Retry};
 pub use instant::Instant;
 pub use reason::Reason;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,12 +1,16 @@
 //! The command line: one file per command.
 
 pub mod check;
+mod client;
+mod columns;
+pub mod demo;
 pub mod exit;
 pub mod explain;
 pub mod run;
 pub mod status;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +34,12 @@ pub enum Command {
     Check(check::Arguments),
     /// Runs the proxy.
     Run(run::Arguments),
+    /// Says what a request would meet, and why, without making it.
+    Explain(explain::Arguments),
+    /// Says whether the running weir is ready, and if not, why.
+    Status(status::Arguments),
+    /// Shows weir at work on this machine: origins, routes and traffic, all of its own.
+    Demo(demo::Arguments),
 }
 
 /// Which document a command is about.
@@ -63,12 +73,15 @@ impl Source {
     }
 }
 
-/// Does what the process's arguments say. `judge` is what the stages say of a document.
-pub fn main(judge: fn(&Document) -> Problems) -> Exit {
+/// Does what the process's arguments say.
+pub fn main() -> Exit {
     match Arguments::try_parse() {
         Ok(arguments) => match arguments.command {
-            Command::Check(arguments) => check::check(&arguments, judge),
+            Command::Check(arguments) => check::check(&arguments),
             Command::Run(arguments) => run::run(&arguments),
+            Command::Explain(arguments) => explain::explain(&arguments),
+            Command::Status(arguments) => status::status(&arguments),
+            Command::Demo(arguments) => demo::demo(&arguments),
         },
         Err(error) => usage(&error),
     }
@@ -79,4 +92,25 @@ fn usage(error: &clap::Error) -> Exit {
     // Nobody is left to tell if the terminal is gone.
     let _ = error.print();
     if error.use_stderr() { Exit::Usage } else { Exit::Yes }
+}
+
+/// The value of a flag that says how long; a bare number is in seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let longest = Duration::from_secs(24 * 3600);
+    let duration = seconds.or_else(|| config::duration_from_text(text)).filter(|duration| *duration <= longest);
+    duration.ok_or_else(|| "a duration is an integer and a unit, such as 30s, up to 24h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duration_is_in_seconds_unless_it_has_a_unit() {
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("2w").is_err() && duration("").is_err() && duration("9999d").is_err());
+    }
 }

@@ -96,6 +96,11 @@ impl std::fmt::Display for StartError {
             Self::NotLoopback(address) => {
                 write!(f, "management: {address} is not a loopback address, and the API knows no users")
             }
+            Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
+                f,
+                "management: cannot listen on {address}: another process does, perhaps another weir; end it, or change \
+                 management.listen or metrics.listen"
+            ),
             Self::Bind(address, error) => write!(f, "management: cannot listen on {address}: {error}"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::System(error) => write!(f, "control threads: {error}"),
@@ -127,6 +132,11 @@ impl Control {
     /// Does what the signal would.
     pub fn signal(&self, signal: Signal) {
         let _ = self.signals.try_send(signal);
+    }
+
+    /// A way to do so from elsewhere.
+    pub fn signals(&self) -> mpsc::Sender<Signal> {
+        self.signals.clone()
     }
 
     /// Where the management API listens.

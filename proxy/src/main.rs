@@ -1,8 +1,7 @@
 //! The weir binary.
 
 use weir::cli::{self, Exit};
-use weir::config::Problems;
 
 fn main() -> Exit {
-    cli::main(|_| Problems::new())
+    cli::main()
 }

@@ -22,7 +22,7 @@ use self::body::ClientBody;
 use self::decide::Decision;
 use self::head::{Arrived, NoHead};
 use self::record::Record;
-use crate::base::metric::Limit;
+use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
 use crate::config::value::UnderscoreHeaders;
@@ -83,7 +83,7 @@ pub async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Regi
 /// Waits for octets while holding as little as possible. False: the connection is over.
 async fn wait_lean(worker: &Worker, client: &Client) -> bool {
     let end = {
-        let current = worker.current();
+        let current = worker.current_of(&client.listener);
         let Some((_, plan)) = plan_of(&current, client) else { return false };
         let timeouts = &plan.rules.timeouts;
         match client.requests.get() {
@@ -112,7 +112,7 @@ async fn active(worker: &Worker, client: &Client) -> bool {
         timer: Timer::new(),
     });
     loop {
-        let current = worker.current();
+        let current = worker.current_of(&client.listener);
         let Some(listener) = plan_of(&current, client) else { return false };
         let limits = head_limits(&current, listener);
         let quiet = (client.requests.get() > 0).then(|| ring::now() + QUIET);
@@ -129,9 +129,9 @@ async fn active(worker: &Worker, client: &Client) -> bool {
         };
         client.requests.set(client.requests.get() + 1);
         // The newest generation at the head's last octet serves the request to its end.
-        let current = worker.current();
+        let current = worker.current_of(&client.listener);
         let Some(listener) = plan_of(&current, client) else { return false };
-        if one(worker, client, &current, listener, arrived, &mut scratch).await == Next::Close {
+        if one(worker, client, &current, listener, arrived, limits.underscore, &mut scratch).await == Next::Close {
             return false;
         }
     }
@@ -165,11 +165,13 @@ async fn one(
     current: &Rc<Current>,
     listener: (usize, &ListenerPlan),
     arrived: Arrived,
+    underscore: Underscore,
     scratch: &mut Scratch,
 ) -> Next {
     let Scratch { head, response, edits, text, timer } = scratch;
     let request = Request::new(head, &arrived.bytes);
     let mut record = Record::begin(worker, client, arrived.first_octet);
+    record.spent(Phase::Head, arrived.first_octet, ring::now());
     let mut exchange = Exchange {
         worker,
         client,
@@ -181,18 +183,18 @@ async fn one(
         timer,
         id: record.id.text(),
     };
-    let underscore = head_limits(current, listener).underscore;
     let mut body = ClientBody::new(head.body(), head.expect_continue(), underscore);
     record.keep_alive = exchange.may_keep_alive();
-    worker.counters.requests_active.add(1);
+    worker.enter();
     edits.clear();
     text.clear();
     let result = exchange.serve(&mut record, &mut body, response, edits, text).await;
     if let Err(fault) = result {
         exchange.fail(fault, &mut record, &mut body, edits).await;
     }
+    record.ended = ring::now();
     let next = body.settle(client, &mut record, exchange.rules.timeouts.linger).await;
-    worker.counters.requests_active.sub(1);
+    worker.leave();
     record.finish(&exchange, &body);
     next
 }
@@ -244,7 +246,6 @@ impl<'a> Exchange<'a> {
         let max = self.rules.limits.body_max;
         body.limit(max);
         if max != 0 && self.request.head.body().declared().is_some_and(|length| length > max) {
-            self.worker.counters.limit(Limit::Body);
             return Err(Fault::new(Reason::BodyTooLarge));
         }
         Ok(())

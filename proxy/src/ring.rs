@@ -27,7 +27,7 @@ pub use op::connect::{Endpoint, connect};
 pub use op::poll::readable;
 pub use op::splice::{Pipe, splice};
 pub use remote::{Mailbox, Remote, Sender};
-pub use runtime::{Runtime, forbidden, now, remote, stats};
+pub use runtime::{Runtime, expect, forbidden, now, remote, stats};
 pub use socket::Socket;
 pub use stats::Stats;
 pub use timer::{Elapsed, Timer, sleep_until};

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::base::Instant;
+use crate::base::hash::BuildMix;
 use crate::base::metric::{Counters, RouteCells};
 use crate::config::Snapshot;
 use crate::control::Facts;
@@ -42,11 +43,11 @@ pub struct Worker {
     /// Random numbers.
     pub random: RefCell<fastrand::Rng>,
     /// Idle upstream connections.
-    pub pool: RefCell<Pool<Upstream>>,
+    pub pool: RefCell<Pool<Box<Upstream>>>,
     /// Balancing state of all routes.
     pub balancers: RefCell<Balancers>,
     /// Requests and retries of each route, by its number.
-    pub budgets: RefCell<HashMap<u32, Budget>>,
+    pub budgets: RefCell<HashMap<u32, Budget, BuildMix>>,
     /// To control: what requests met at endpoints.
     pub reports: Box<dyn Fn(Report) -> bool>,
     /// This node's name.
@@ -54,8 +55,11 @@ pub struct Worker {
     /// Whether a wake for this worker found its mailbox full since this was last asked.
     missed_wakes: Box<dyn Fn() -> bool>,
     current: RefCell<Rc<Current>>,
+    /// Of each listener that is gone while clients of it are here: the last generation that had it.
+    retired: RefCell<HashMap<Arc<str>, Rc<Current>>>,
     bound: RefCell<Vec<accept::Bound>>,
     clients: RefCell<Slab<Rc<Client>>>,
+    active: Cell<usize>,
     draining: Cell<bool>,
     /// Listening sockets that may still bring connections.
     accepting: Cell<usize>,
@@ -67,6 +71,28 @@ impl Worker {
     /// What a request that begins now goes by, to its end.
     pub fn current(&self) -> Rc<Current> {
         self.current.borrow().clone()
+    }
+
+    /// A request begins.
+    pub fn enter(&self) {
+        self.active(1);
+    }
+
+    /// A request has ended.
+    pub fn leave(&self) {
+        self.active(-1);
+    }
+
+    fn active(&self, by: isize) {
+        let active = self.active.get().saturating_add_signed(by);
+        self.active.set(active);
+        self.counters.requests_active.set(active as u64);
+        ring::expect(active);
+    }
+
+    /// What a request that begins now on a connection of `listener` goes by: the newest, or what had it last.
+    pub fn current_of(&self, listener: &str) -> Rc<Current> {
+        self.retired.borrow().get(listener).cloned().unwrap_or_else(|| self.current())
     }
 
     /// Whether it takes no further requests.
@@ -150,8 +176,11 @@ pub struct Shares {
     /// Connections of the process.
     pub connections: Rc<Share>,
     /// Requests in flight, and connections, of each listener that caps them.
-    pub listeners: Vec<(Option<Rc<Share>>, Option<Rc<Share>>)>,
+    pub listeners: Vec<OwnShares>,
 }
+
+/// Of the caps that a listener sets itself: of requests in flight, and of connections.
+pub type OwnShares = (Option<Rc<Share>>, Option<Rc<Share>>);
 
 /// A connection's place in its worker's register.
 pub struct Registered {

@@ -125,6 +125,14 @@ impl Conn {
         }
     }
 
+    /// Whether nothing arrives within `window`, not even the end.
+    pub fn silent_for(&mut self, window: Duration) -> bool {
+        self.stream().set_read_timeout(Some(window)).expect("a receive timeout");
+        let outcome = self.wire.fill();
+        self.stream().set_read_timeout(Some(Duration::from_secs(60))).expect("a receive timeout");
+        matches!(outcome, Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
+    }
+
     /// Sends FIN and keeps reading.
     pub fn half_close(&self) {
         let _ = self.stream().shutdown(Shutdown::Write);

@@ -91,7 +91,7 @@ metrics! {
     ENDPOINTS, "weir_endpoints", Gauge, ["state"], "Endpoints by state";
     EJECTIONS, "weir_endpoint_ejections_total", Counter, [], "Endpoints taken out because of what requests met there";
     MANAGEMENT_REQUESTS, "weir_management_requests_total", Counter, ["class"], "Requests to the management API by status class";
-    ROUTES_FOLDED, "weir_metrics_folded_routes", Gauge, [], "Routes counted under _other because metrics.max_series is reached";
+    ROUTES_FOLDED, "weir_metrics_folded_routes", Gauge, [], "Routes counted under _other because there are too many series";
 }
 
 #[cfg(test)]

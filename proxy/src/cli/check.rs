@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Exit, Source};
-use crate::config::{Document, Problems};
+use crate::config::{Document, Environment, Problems, Snapshot};
 
 /// `weir check [--config FILE] [--deny-warnings]`
 #[derive(clap::Args, Debug)]
@@ -17,9 +17,12 @@ pub struct Arguments {
 }
 
 /// Prints every problem to standard error, or one line that there is none.
-pub fn check(arguments: &Arguments, judge: fn(&Document) -> Problems) -> Exit {
+pub fn check(arguments: &Arguments) -> Exit {
     let (document, mut problems) = arguments.source.read();
-    problems.extend(document.iter().flat_map(judge));
+    let built = document.as_ref().map(build).unwrap_or_default();
+    // What lint says of a document that could only be read in part is true of that part alone.
+    let torn = problems.is_fatal();
+    problems.extend(built.into_iter().filter(|problem| !(torn && problem.warning)));
     let verdict = verdict(&problems, arguments.deny_warnings);
     // Whoever closed the output does not want the text; the status still says it.
     let _ = write!(io::stderr(), "{problems}");
@@ -27,6 +30,15 @@ pub fn check(arguments: &Arguments, judge: fn(&Document) -> Problems) -> Exit {
         let _ = writeln!(io::stdout(), "{}", summary(&arguments.source.name(), &document, &problems));
     }
     verdict
+}
+
+/// What the stages say of a document. They read the files that it names, and make none.
+fn build(document: &Document) -> Problems {
+    let mut problems = Problems::new();
+    // The key signs nothing: the snapshot serves nobody.
+    let environment = Environment { sticky_key: &[0; 32] };
+    let _ = Snapshot::build(document.clone(), 1, environment, &mut problems);
+    problems
 }
 
 fn verdict(problems: &Problems, deny_warnings: bool) -> Exit {
@@ -65,6 +77,20 @@ mod tests {
         assert_eq!(verdict(&found(lint()), true), Exit::No);
         assert_eq!(verdict(&found(At::default().problem("", "wrong")), false), Exit::No);
         assert_eq!(verdict(&Problems::new(), true), Exit::Yes);
+    }
+
+    #[test]
+    fn stages_judge_the_whole_document() {
+        let default = crate::config::default_document().unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(build(&default), Problems::new());
+        let text = "version = 1\n[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:1\"\n\
+                    [[route]]\nid = 10\nlistener = \"web\"\npath_regex = \"(\"\n\
+                    [[route.target]]\nurl = \"http://127.0.0.1:2\"\n\
+                    [[route]]\nid = 20\nlistener = \"web\"\nhost = \"a.test\"\nerror_pages = { 503 = \"/nonexistent\" }\n\
+                    [[route.target]]\nurl = \"http://127.0.0.1:2\"\n";
+        let (document, _) = crate::config::read(text, "weir.toml");
+        let problems = build(&document.unwrap_or_else(|| panic!("readable"))).to_string();
+        assert!(problems.contains("route 10") && problems.contains("/nonexistent"), "{problems}");
     }
 
     #[test]

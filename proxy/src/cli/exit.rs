@@ -35,6 +35,14 @@ impl Exit {
             Some(_) => Self::No,
         }
     }
+
+    /// The same for commands that only work with a document: their No means something else.
+    pub fn of_input(problems: &Problems) -> Self {
+        match Self::of(problems) {
+            Self::No => Self::Usage,
+            exit => exit,
+        }
+    }
 }
 
 impl Termination for Exit {

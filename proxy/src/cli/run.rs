@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use super::{Exit, Source};
 use crate::config::{Document, Problems};
 use crate::control::log::OwnLog;
-use crate::control::{Control, Reports, Settings, StartError, Wiring};
+use crate::control::{Control, Reports, Settings, Signal, StartError, Wiring};
 use crate::worker::{Fleet, Process, clock};
 
 /// How long the access log's last lines may take to be written.
@@ -59,7 +61,7 @@ pub(super) fn start(source: &Source) -> Result<Running, Exit> {
 fn try_start(source: &Source) -> Result<Running, Failed> {
     let document = source.load().map_err(Failed::Document)?;
     let system = |error: &dyn std::fmt::Display| Failed::System(error.to_string());
-    let log = OwnLog::start(&document.log).map_err(|error| Failed::System(format!("log: {error}")))?;
+    let log = OwnLog::start(&document.log).map_err(|error| Failed::System(format!("log: cannot open: {error}")))?;
     let settings = settings(&document);
     let (reports, reported) = Reports::channel();
     let started = Process::start(source.clone(), document.workers, &settings.node_id, reports);
@@ -97,6 +99,11 @@ fn host_name() -> String {
 }
 
 impl Running {
+    /// Where to send what the process's signals would say.
+    pub(super) fn signals(&self) -> mpsc::Sender<Signal> {
+        self.control.signals()
+    }
+
     /// Waits until the workers have drained.
     pub(super) fn wait(self) -> Exit {
         self.fleet.join();

@@ -135,7 +135,8 @@ fn short(kind: &str) -> String {
 
 fn default(key: &Key) -> String {
     match (key.default, key.absent) {
-        (Some(text), _) => format!("`{}`", cell(text)),
+        // A default may be written over several lines.
+        (Some(text), _) => format!("`{}`", cell(&text.split_whitespace().collect::<Vec<_>>().join(" "))),
         (None, Some(words)) => cell(words),
         (None, None) => "required".to_owned(),
     }

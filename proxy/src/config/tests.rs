@@ -1,6 +1,7 @@
 //! Whole documents: what they read as, and what is said of wrong ones.
 
 mod every_key;
+mod guide;
 mod hostile;
 
 use std::time::Duration;
@@ -321,14 +322,4 @@ fn management_and_a_listener_do_not_share_an_address() {
 fn name_with_a_line_break_does_not_break_a_message() {
     let problems = problems("[[listener]]\nname = \"a\\nb\"\nbind = \"0.0.0.0:80\"\n");
     assert!(problems[0].starts_with("weir.toml:2: listener a\\nb: name = \"a\\nb\" must be a name"), "{problems:?}");
-}
-
-#[test]
-fn examples_for_first_steps_are_valid() {
-    let guide = include_str!("../../../docs/guide/first-config.md");
-    let blocks: Vec<_> = guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(blocks.len() >= 2);
-    blocks.into_iter().for_each(|block| drop(valid(block)));
-    let page = DEFAULT.split_once("<pre>").and_then(|(_, rest)| rest.split_once("</pre>"));
-    assert_eq!(page.map(|(example, _)| valid(example).routes.len()), Some(1));
 }

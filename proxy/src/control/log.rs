@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -26,6 +27,9 @@ enum Job {
     End,
 }
 
+/// The way to the thread of the process's own log, for whoever is told to reopen files.
+static OWN: OnceLock<SyncSender<Job>> = OnceLock::new();
+
 /// The log's thread. Dropping it writes what waits.
 pub struct OwnLog {
     jobs: SyncSender<Job>,
@@ -41,12 +45,8 @@ impl OwnLog {
         let thread = std::thread::Builder::new().name("weir-own-log".to_owned()).spawn(move || output.run(&queue))?;
         let lines = Lines { jobs: jobs.clone() };
         install(console, levels(settings), lines).map_err(io::Error::other)?;
+        let _ = OWN.set(jobs.clone());
         Ok(Self { jobs, thread: Some(thread) })
-    }
-
-    /// Goes on in the file that now has the name. Lines that wait go to the old one.
-    pub fn reopen(&self) -> bool {
-        self.jobs.try_send(Job::Reopen).is_ok()
     }
 }
 
@@ -56,6 +56,13 @@ impl Drop for OwnLog {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// Goes on in the file that now has the name. Lines that wait go to the old one.
+pub(super) fn reopen() {
+    if let Some(jobs) = OWN.get() {
+        let _ = jobs.try_send(Job::Reopen);
     }
 }
 
@@ -155,7 +162,10 @@ impl Output {
     fn open(path: Option<&Path>) -> io::Result<Self> {
         match path {
             None => Ok(Self::Stderr),
-            Some(path) => Ok(Self::File(path.to_owned(), append(path)?)),
+            Some(path) => {
+                let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+                Ok(Self::File(path.to_owned(), append(path).map_err(named)?))
+            }
         }
     }
 

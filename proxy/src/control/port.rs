@@ -126,11 +126,6 @@ impl Outbox {
         self.live = Some(Arc::clone(live));
     }
 
-    /// Forgets a table of endpoints that belongs to an older configuration.
-    pub(super) fn forget(&mut self) {
-        self.live = None;
-    }
-
     /// Queues a drain, in place of an older one.
     pub(super) fn drain(&mut self, deadline: Instant) {
         self.drain = Some(deadline);

@@ -212,8 +212,11 @@ impl Supervisor {
     fn flush(&mut self) {
         let Parts { process, facts, clock, .. } = &self.parts;
         let now = clock();
-        let each = self.outboxes.iter_mut().enumerate();
-        self.delivered = each.fold(true, |all, (worker, outbox)| outbox.flush(&**process, facts, worker, now) && all);
+        let left = self.outboxes.iter_mut().enumerate().filter_map(|(worker, outbox)| {
+            let sent = outbox.flush(&**process, facts, worker, now);
+            (!sent).then_some(())
+        });
+        self.delivered = left.count() == 0;
     }
 
     fn publish(&mut self, live: &Arc<Live>, moved: bool) {
@@ -227,7 +230,8 @@ impl Supervisor {
     /// Has names resolved and endpoints probed as the configuration in force says.
     fn follow_adopted(&mut self) {
         let Standing { adopted, live } = self.standing.borrow().clone();
-        self.outboxes.iter_mut().for_each(Outbox::forget);
+        // A worker whose mailbox had no room for the configuration is offered it again with this table.
+        self.outboxes.iter_mut().for_each(|outbox| outbox.follow(&live));
         let document = &adopted.snapshot.document;
         self.parts.resolver.want(resolver::Settings::from(&document.resolver), wanted(document, &live));
         self.parts.prober.follow(&live);
@@ -273,6 +277,7 @@ impl Supervisor {
 
     /// Files may be slow to open: off this task.
     fn reopen_logs(&self) {
+        super::log::reopen();
         let process = Arc::clone(&self.parts.process);
         drop(tokio::task::spawn_blocking(move || process.reopen_logs()));
     }

@@ -1,7 +1,7 @@
 //! What tests of control share: the clock, waiting for a condition, configurations, a process that only remembers.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::port::{Adopted, FirstTable, Process, Question, Refusal, Unanswered};
@@ -38,6 +38,7 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
     ))
 }
 
+/// The configuration that a document makes.
 pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
     let environment = Environment { sticky_key: &[7; 32] };
@@ -45,41 +46,61 @@ pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }
 
-/// A process that does what it is told, and remembers it.
+/// What one worker was told.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) generation: u64,
+    pub(super) tables: Vec<Arc<Live>>,
+    pub(super) drains: Vec<Instant>,
+    /// Takes nothing any more.
+    pub(super) full: bool,
+}
+
+/// A process of two workers that does what it is told, and remembers it.
 #[derive(Default)]
 pub(super) struct Remembering {
     /// What a reload reads; none: the document is broken.
     pub(super) next: Mutex<Option<Document>>,
-    pub(super) generation: AtomicU64,
-    /// Whether workers take what they are sent.
-    pub(super) full: AtomicBool,
-    pub(super) followed: Mutex<Vec<(usize, Arc<Live>)>>,
-    pub(super) drained: Mutex<Vec<(usize, Instant)>>,
-    pub(super) reopened: AtomicU64,
+    pub(super) reads: AtomicU64,
     pub(super) bound: AtomicU64,
+    pub(super) reopened: AtomicU64,
+    workers: [Mutex<Told>; 2],
 }
 
 impl Remembering {
-    /// The last table that worker 0 took, by its epoch.
-    pub(super) fn epoch(&self) -> u64 {
-        let followed = self.followed.lock().expect("no panic");
-        followed.iter().rev().find(|(worker, _)| *worker == 0).map_or(0, |(_, live)| live.epoch())
+    pub(super) fn worker(&self, number: usize) -> MutexGuard<'_, Told> {
+        self.workers[number].lock().expect("no panic")
+    }
+
+    /// Addresses and states of all endpoints that a worker knows.
+    pub(super) fn endpoints(&self, worker: usize) -> Vec<(String, &'static str)> {
+        let now = clock();
+        let Some(live) = self.worker(worker).tables.last().cloned() else { return Vec::new() };
+        let row = |endpoint: &crate::target::Endpoint| {
+            let address = endpoint.address.map(|address| address.to_string()).unwrap_or_default();
+            (address, if endpoint.is_ejected(now) { "ejected" } else { endpoint.state.word() })
+        };
+        live.endpoints().map(|(_, endpoint)| row(endpoint)).collect()
     }
 }
 
 impl Process for Remembering {
     fn read(&self) -> Result<Document, Problems> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         match self.next.lock().expect("no panic").clone() {
             Some(document) => Ok(document),
-            None => crate::config::parse("version = 2", "test.toml"),
+            None => Err(crate::config::parse("version = 1\nno_such_key = 1", "test.toml").expect_err("a bad key")),
         }
     }
 
     fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal> {
-        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
+        let generation = self.worker(0).generation + 1;
         let snapshot = snapshot(document, generation);
         let live = live(&snapshot);
-        self.followed.lock().expect("no panic").push((0, live));
+        for worker in 0..self.workers.len() {
+            self.worker(worker).generation = generation;
+            self.worker(worker).tables.push(Arc::clone(&live));
+        }
         Ok(Adopted { snapshot, logs: Vec::new() })
     }
 
@@ -88,26 +109,30 @@ impl Process for Remembering {
     }
 
     fn follow(&self, worker: usize, live: &Arc<Live>) -> bool {
-        if self.full.load(Ordering::SeqCst) {
-            return false;
+        let mut worker = self.worker(worker);
+        if !worker.full {
+            worker.tables.push(Arc::clone(live));
         }
-        self.followed.lock().expect("no panic").push((worker, Arc::clone(live)));
-        true
+        !worker.full
     }
 
     fn drain(&self, worker: usize, deadline: Instant) -> bool {
-        self.drained.lock().expect("no panic").push((worker, deadline));
-        true
+        let mut worker = self.worker(worker);
+        if !worker.full {
+            worker.drains.push(deadline);
+        }
+        !worker.full
     }
 
     fn reopen_logs(&self) {
         self.reopened.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn explain(&self, question: &Question, snapshot: &Snapshot, _: &Live) -> Result<serde_json::Value, Unanswered> {
+    fn explain(&self, question: &Question, _: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered> {
         if question.listener.as_deref().is_some_and(|name| name != "web") {
             return Err(Unanswered { field: Some("listener"), message: "no such listener".to_owned() });
         }
-        Ok(serde_json::json!({ "generation": snapshot.generation, "method": question.method }))
+        let values = question.headers.values().flat_map(|values| values.iter()).count();
+        Ok(serde_json::json!({ "method": question.method, "values": values, "routes": live.routes().len() }))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::fs::File;
 
@@ -27,7 +27,7 @@ struct Opened {
     jobs: mpsc::Receiver<Job>,
 }
 
-/// The thread. Logs are opened through it, and live until their last [`Log`] and handle are gone.
+/// The thread. Logs are opened through it, and live until their last [`Log`] and handle, or the thread, are gone.
 pub struct Writer {
     opened: mpsc::UnboundedSender<Opened>,
     ended: std::sync::mpsc::Receiver<()>,
@@ -56,7 +56,7 @@ impl Writer {
         Ok(Log::new(settings, drops, sender))
     }
 
-    /// Waits until all logs are dropped and written, at most `within`. Whether they were.
+    /// Writes what was handed over and ends, whoever still holds a log; waits at most `within`. Whether it has ended.
     pub fn finish(self, within: Duration) -> bool {
         drop(self.opened);
         self.ended.recv_timeout(within).is_ok()
@@ -77,10 +77,12 @@ fn open_file(path: &Path) -> io::Result<std::fs::File> {
 
 async fn write_logs(mut requests: mpsc::UnboundedReceiver<Opened>) {
     let mut tasks = Vec::new();
+    let (end, ending) = watch::channel(());
     while let Some(opened) = requests.recv().await {
         tasks.retain(|task: &tokio::task::JoinHandle<()>| !task.is_finished());
-        tasks.push(tokio_uring::spawn(Lines::new(opened).run()));
+        tasks.push(tokio_uring::spawn(Lines::new(opened).run(ending.clone())));
     }
+    drop(end);
     for task in tasks {
         let _ = task.await;
     }
@@ -104,16 +106,31 @@ impl Lines {
         Self { file: File::from_std(file), settings, drops, jobs, torn: false, failing: false }
     }
 
-    async fn run(mut self) {
-        while let Some(job) = self.jobs.recv().await {
-            match job {
-                Job::Write { buffer, home } => {
-                    let mut buffer = self.write(buffer).await;
-                    buffer.clear();
-                    let _ = home.push(buffer);
-                }
-                Job::Reopen => self.reopen(),
+    /// Works until nobody holds the log, or until the thread ends and nothing is queued.
+    async fn run(mut self, mut ending: watch::Receiver<()>) {
+        loop {
+            tokio::select! {
+                biased;
+                job = self.jobs.recv() => match job {
+                    Some(job) => self.work(job).await,
+                    None => return,
+                },
+                _ = ending.changed() => break,
             }
+        }
+        while let Ok(job) = self.jobs.try_recv() {
+            self.work(job).await;
+        }
+    }
+
+    async fn work(&mut self, job: Job) {
+        match job {
+            Job::Write { buffer, home } => {
+                let mut buffer = self.write(buffer).await;
+                buffer.clear();
+                let _ = home.push(buffer);
+            }
+            Job::Reopen => self.reopen(),
         }
     }
 

@@ -80,7 +80,7 @@ impl Exchange<'_> {
     }
 
     /// A fault's one place to become an answer: a page, or the end of a response that has begun.
-    pub(super) async fn fail(&self, fault: Fault, record: &mut Record, body: &mut ClientBody, edits: &mut Edits) {
+    pub(super) async fn fail(&mut self, fault: Fault, record: &mut Record, body: &mut ClientBody, edits: &mut Edits) {
         record.reason = fault.reason;
         count_limit(self.worker, fault.reason);
         let silent = fault.status == 0 || fault.reason == Reason::ClientCancelled;
@@ -89,6 +89,7 @@ impl Exchange<'_> {
             record.keep_alive = false;
             if record.close_delimited || fault.reason == Reason::ClientTooSlow {
                 self.client.socket.set_linger_reset();
+                record.reset = true;
             }
             if !record.answered {
                 record.status = if fault.reason == Reason::ClientCancelled { 499 } else { 0 };
@@ -96,6 +97,8 @@ impl Exchange<'_> {
             record.answered = true;
             return;
         }
+        // The page about a deadline comes after it.
+        self.deadline = None;
         edits.clear();
         let mut page = Vec::new();
         let id = self.id_text();
@@ -201,7 +204,7 @@ pub(super) async fn bad_head(
 ) {
     let mut record = Record::begin(worker, client, ring::now());
     let timer = Timer::new();
-    let exchange = Exchange {
+    let mut exchange = Exchange {
         worker,
         client,
         current,
@@ -215,6 +218,7 @@ pub(super) async fn bad_head(
     record.keep_alive = false;
     let mut body = ClientBody::broken();
     exchange.fail(fault, &mut record, &mut body, &mut Edits::new()).await;
+    record.ended = ring::now();
     if record.status != 0 {
         close_gently(client, gentle(listener.1.rules.timeouts.linger)).await;
     }
@@ -237,6 +241,7 @@ fn count_limit(worker: &Worker, reason: Reason) {
         Reason::HeadersTooLarge => Limit::Head,
         Reason::HeadersTooMany => Limit::Fields,
         Reason::QueryTooMany => Limit::QueryPairs,
+        Reason::BodyTooLarge => Limit::Body,
         Reason::UpstreamQueueFull => Limit::Queue,
         _ => return,
     };

@@ -124,6 +124,7 @@ impl ClientBody {
             if self.ended {
                 return Ok(None);
             }
+            pace.note(self.raw);
             timer.set(pace.deadline(end));
             match timer.race(client.socket.recv()).await {
                 Ok(received) => self.accept(received)?,
@@ -202,7 +203,9 @@ impl ClientBody {
             }
             return Next::Request;
         }
-        if record.answered && record.status != 0 && (!self.ended || self.broken) {
+        // Requests that were sent on in vain would have the kernel reset the connection just as an unread body would.
+        let unread = !self.ended || self.broken || self.input.is_some() || !client.socket.is_quiet();
+        if record.answered && record.status != 0 && !record.reset && unread {
             close_gently(client, linger).await;
         }
         Next::Close
@@ -251,10 +254,17 @@ impl Pace {
         Self { idle, window: now, window_octets: 0, last: now, last_octets: 0 }
     }
 
-    /// The reader waits anew: time that the upstream took does not count.
-    pub(super) fn restart(&mut self, octets: u64) {
-        let now = ring::now();
-        (self.window, self.window_octets, self.last, self.last_octets) = (now, octets, now, octets);
+    /// The upstream took the time since `began`: it does not count against the client.
+    pub(super) fn forgive(&mut self, began: Instant) {
+        let passed = ring::now().since(began);
+        (self.window, self.last) = (self.window + passed, self.last + passed);
+    }
+
+    /// So many octets have come by now.
+    fn note(&mut self, octets: u64) {
+        if octets > self.last_octets {
+            (self.last, self.last_octets) = (ring::now(), octets);
+        }
     }
 
     fn deadline(&self, end: Option<Instant>) -> Option<Instant> {
@@ -266,10 +276,8 @@ impl Pace {
     }
 
     fn is_stalled(&mut self, octets: u64) -> bool {
+        self.note(octets);
         let now = ring::now();
-        if octets > self.last_octets {
-            (self.last, self.last_octets) = (now, octets);
-        }
         if now >= self.window + PACE_WINDOW {
             if octets - self.window_octets < PACE_MIN {
                 return true;

@@ -104,7 +104,8 @@ impl Forward<'_, '_> {
                 Tried::Failed(failed) => failed,
             };
             // A stale connection says nothing about the endpoint: once more on a fresh one, beyond `attempts`.
-            let stale = failed.on_reused && !repeated_fresh && failed.fault.retry == Retry::Idempotent;
+            let ended = matches!(failed.fault.reason, Reason::UpstreamClosed | Reason::UpstreamReset);
+            let stale = failed.on_reused && !repeated_fresh && ended;
             if stale && self.may_repeat(&failed) {
                 (repeated_fresh, fresh_only) = (true, true);
                 continue;
@@ -149,12 +150,8 @@ impl Forward<'_, '_> {
             (None, other) => other,
         };
         loop {
-            match self.ask() {
-                Pick::Endpoint(picked) => return Ok(picked),
-                Pick::Unusable => return Err(Fault::new(Reason::NoRouteTargetAvailable)),
-                Pick::Full => {}
-            }
             let client = self.exchange.client;
+            // Whose turn it is looks, and nobody else: a newcomer takes no slot that was freed for one before it.
             match client.within(end, select2(ticket.turn(), client.socket.failed())).await {
                 Ok(Either::Left(())) => {}
                 Ok(Either::Right(())) => return Err(Fault::new(Reason::ClientCancelled)),
@@ -162,6 +159,11 @@ impl Forward<'_, '_> {
                     return Err(Fault::new(Reason::UpstreamQueueTimeout));
                 }
                 Err(stopped) => return Err(self.exchange.stopped(stopped).unwrap_or_else(full)),
+            }
+            match self.ask() {
+                Pick::Endpoint(picked) => return Ok(picked),
+                Pick::Unusable => return Err(Fault::new(Reason::NoRouteTargetAvailable)),
+                Pick::Full => {}
             }
         }
     }

@@ -18,6 +18,8 @@ use crate::worker::Worker;
 pub(super) struct Record {
     pub(super) id: RequestId,
     pub(super) began: Instant,
+    /// When the response's last octet had left.
+    pub(super) ended: Instant,
     pub(super) start_unix_ns: u64,
     pub(super) phases: Phases,
     pub(super) reason: Reason,
@@ -29,6 +31,8 @@ pub(super) struct Record {
     pub(super) keep_alive: bool,
     /// Only the connection's end ends the response.
     pub(super) close_delimited: bool,
+    /// The connection ends by a reset, so that a part is not taken for the whole.
+    pub(super) reset: bool,
     pub(super) body_out: u64,
     /// Position of the route in the document.
     pub(super) route: Option<usize>,
@@ -49,6 +53,7 @@ impl Record {
         Self {
             id: RequestId::new(start_unix_ns / 1_000_000, random),
             began,
+            ended: began,
             start_unix_ns,
             phases: Phases::default(),
             reason: Reason::Ok,
@@ -56,6 +61,7 @@ impl Record {
             answered: false,
             keep_alive: true,
             close_delimited: false,
+            reset: false,
             body_out: 0,
             route: None,
             target: None,
@@ -76,8 +82,7 @@ impl Record {
     /// Counts and logs the request.
     pub(super) fn finish(&self, exchange: &Exchange<'_>, body: &ClientBody) {
         let Exchange { worker, client, current, .. } = exchange;
-        let now = ring::now();
-        let total = now.since(self.began);
+        let total = self.ended.since(self.began);
         let (bytes_in, bytes_out) = self.octets(client, exchange.request.bytes.len(), body);
         worker.counters.reason(self.reason);
         worker.counters.client_received.add(bytes_in);

@@ -1,6 +1,8 @@
 //! Moving a response to the client: head and first octets in one write, then the body as it comes, no faster than the
 //! client takes it.
 
+use std::time::Duration;
+
 use super::Exchange;
 use super::record::Record;
 use crate::base::{Fault, Reason};
@@ -43,6 +45,10 @@ pub(super) struct Download<'u> {
     /// What came with the head.
     pub(super) first: Option<Chunk>,
     pub(super) chunked: bool,
+    /// How long the upstream may be silent within its body, and what longer silence is.
+    pub(super) silence: (Duration, Reason),
+    /// The client takes trailers (RFC 9110 section 6.5.1).
+    pub(super) trailers: bool,
 }
 
 /// How a response body ended.
@@ -119,11 +125,12 @@ impl Exchange<'_> {
 
     async fn receive(&self, body: &Download<'_>) -> Result<Option<Chunk>, Fault> {
         let upstream = body.upstream;
-        upstream.timer.set(deadline(ring::now(), self.rules.timeouts.read));
+        let (silence, reason) = body.silence;
+        upstream.timer.set(deadline(ring::now(), silence));
         match self.client.within(self.deadline, upstream.timer.race(upstream.socket.recv())).await {
             Ok(Ok(Ok(chunk))) => Ok(chunk),
             Ok(Ok(Err(_))) => Err(Fault::new(Reason::UpstreamBodyTruncated)),
-            Ok(Err(_)) => Err(Fault::new(Reason::UpstreamBodyTimeout)),
+            Ok(Err(_)) => Err(Fault::new(reason)),
             Err(stopped) => Err(self.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout))),
         }
     }
@@ -203,7 +210,7 @@ impl Download<'_> {
             return;
         }
         let mut last = spare_vec();
-        match self.reader.trailers() {
+        match self.reader.trailers().filter(|_| self.trailers) {
             Some(trailers) => write_last_chunk(&mut last, trailers.iter()),
             None => write_last_chunk(&mut last, []),
         }

@@ -1,6 +1,6 @@
 //! The request body's way to the upstream, beside the wait for the response.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use super::body::{ClientBody, Pace};
 use super::relay::Watch;
@@ -59,10 +59,21 @@ pub(super) struct Progress {
     pub(super) held_back: Cell<bool>,
     /// The client has been told to send it.
     pub(super) continued: Cell<bool>,
-    /// The upstream asked for the body.
-    pub(super) go: Event,
+    /// The upstream asked for the body; made by who waits for it.
+    go: OnceCell<Event>,
+    /// The response's head has come.
+    pub(super) answered: Cell<bool>,
+    /// An interim response has gone to the client: no other upstream may speak after this one.
+    pub(super) relayed: Cell<bool>,
     /// When the try must have its head.
     pub(super) try_ended: Cell<Option<Instant>>,
+}
+
+impl Progress {
+    /// The upstream asks for the body.
+    pub(super) fn go(&self) {
+        self.go.get_or_init(Event::new).notify();
+    }
 }
 
 /// What an upload needs.
@@ -91,7 +102,7 @@ impl Upload<'_> {
         }
         let now = ring::now();
         self.progress.done.set(Some(now));
-        self.upstream.timer.set(match (deadline(now, self.timeouts.response_header), self.try_end) {
+        self.await_head_until(match (deadline(now, self.timeouts.response_header), self.try_end) {
             (Some(end), other) => Some(end.earliest(other)),
             (None, other) => other,
         });
@@ -112,17 +123,14 @@ impl Upload<'_> {
         while !body.is_done() {
             let mut next = body.ready(self.client)?;
             if next.is_none() && !body.is_done() {
-                if !out.is_empty() {
-                    self.flush(std::mem::take(&mut out)).await?;
-                }
-                pace.restart(body.received_raw());
+                self.flush_aside(&mut out, &mut pace).await?;
                 next = body.next(self.client, self.timer, &mut pace, self.deadline).await?;
             }
             let Some(chunk) = next else { continue };
             replay.keep(&chunk);
             self.push_all(&mut out, std::iter::once(chunk), chunked);
             if out.len() >= BATCH {
-                self.flush(std::mem::take(&mut out)).await?;
+                self.flush_aside(&mut out, &mut pace).await?;
             }
         }
         if chunked {
@@ -142,7 +150,7 @@ impl Upload<'_> {
         self.progress.held_back.set(true);
         self.timer.set(deadline(ring::now(), self.timeouts.expect));
         let client = &self.client.socket;
-        match self.timer.race(select2(self.progress.go.wait(), client.recv())).await {
+        match self.timer.race(select2(self.progress.go.get_or_init(Event::new).wait(), client.recv())).await {
             Ok(Either::Left(())) => {}
             // RFC 9110 section 10.1.1: who sends already need not be told to.
             Ok(Either::Right(Ok(Some(octets)))) => {
@@ -177,6 +185,14 @@ impl Upload<'_> {
         }
     }
 
+    /// Sends; the client has nothing to do with how long that takes.
+    async fn flush_aside(&self, out: &mut SendBuf, pace: &mut Pace) -> Result<(), Fault> {
+        let began = ring::now();
+        self.flush(std::mem::take(out)).await?;
+        pace.forgive(began);
+        Ok(())
+    }
+
     /// Sends, in time. An upstream that takes no more of it has said, or is saying, why.
     async fn flush(&self, out: SendBuf) -> Result<(), Fault> {
         let socket = &self.upstream.socket;
@@ -198,7 +214,14 @@ impl Upload<'_> {
 
     /// The upstream stopped reading: its response, or its end, is awaited beside this, for as long as a response may take.
     async fn wait_for_word(&self) -> Result<(), Fault> {
-        self.upstream.timer.set(deadline(ring::now(), self.timeouts.response_header));
+        self.await_head_until(deadline(ring::now(), self.timeouts.response_header));
         std::future::pending().await
+    }
+
+    /// Sets the deadline of the response's head, unless that has come: from then on the download has the timer.
+    fn await_head_until(&self, end: Option<Instant>) {
+        if !self.progress.answered.get() {
+            self.upstream.timer.set(end);
+        }
     }
 }

@@ -89,6 +89,8 @@ pub(super) struct Driver {
     pub(super) executor: Executor,
     pub(super) shared: Arc<Shared>,
     now: Cell<Instant>,
+    /// Completions that a wait gathers, if they come soon.
+    gather: Cell<usize>,
     trimmed: Cell<Instant>,
     /// Whether the kernel limits a multishot receive by itself (6.17), so that none needs to be cancelled.
     pub(super) recv_limit: Cell<bool>,
@@ -96,6 +98,10 @@ pub(super) struct Driver {
     ending: Cell<bool>,
     pub(super) stats: Rc<Stats>,
 }
+
+/// Exchanges in progress for each completion that a wait gathers, and how many it gathers at most.
+const BUSY_PER_GATHERED: usize = 4;
+const GATHERED_MAX: usize = 16;
 
 impl Driver {
     pub(super) fn new(settings: Settings) -> io::Result<Self> {
@@ -114,6 +120,7 @@ impl Driver {
             executor: Executor::default(),
             shared: Arc::new(Shared::new()?),
             now: Cell::new(now),
+            gather: Cell::new(1),
             trimmed: Cell::new(now),
             recv_limit: Cell::new(true),
             ending: Cell::new(false),
@@ -122,6 +129,10 @@ impl Driver {
             settings,
         };
         Ok(driver)
+    }
+
+    pub(super) fn expect(&self, busy: usize) {
+        self.gather.set((busy / BUSY_PER_GATHERED).clamp(1, GATHERED_MAX));
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -190,7 +201,8 @@ impl Driver {
         self.push_spilled();
         let idle = idle && self.spill.borrow().is_empty();
         let timeout = if idle { self.timers.next().map(|next| next.since(self.now())) } else { None };
-        self.enter.wait(usize::from(idle), timeout)?;
+        let want = if idle { self.gather.get() } else { 0 };
+        self.enter.wait(want, timeout)?;
         if self.enter.overflown() {
             stats::count(&self.stats.cq_overflow);
         }

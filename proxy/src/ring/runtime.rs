@@ -50,6 +50,12 @@ pub fn now() -> Instant {
     with(Driver::now)
 }
 
+/// Says how many exchanges are in progress. With many, the loop lets some completions gather before it wakes: each wake
+/// costs more than they do.
+pub fn expect(busy: usize) {
+    with(|driver| driver.expect(busy));
+}
+
 /// A handle by which other threads wake this worker.
 pub fn remote() -> Remote {
     with(|driver| Remote::new(Arc::clone(&driver.shared)))

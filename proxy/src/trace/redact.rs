@@ -61,7 +61,7 @@ fn cookie_names(value: &[u8], put: &mut impl FnMut(&[u8])) {
             put(b"; ");
         }
         if let Some(equals) = memchr::memchr(b'=', part) {
-            put(&part[..=equals].trim_ascii_start());
+            put(part[..=equals].trim_ascii_start());
         }
         put(REDACTED);
     }

@@ -3,11 +3,12 @@
 //! Generic over the connection, so that its rules are tested against an oracle without a network.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::Instant;
+use crate::base::hash::BuildMix;
 
 /// What makes two connections interchangeable; compared in full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,27 +28,6 @@ impl Hash for Key {
     }
 }
 
-/// Multiply-shift: keys are addresses that the configuration or DNS names, not a client's choice.
-#[derive(Default)]
-struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        let mixed = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
 /// What the socket of an idle connection has seen since it was parked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {
@@ -63,6 +43,12 @@ pub enum Seen {
 pub trait Parked {
     /// What arrived while it lay there.
     fn seen(&self) -> Seen;
+}
+
+impl<C: Parked> Parked for Box<C> {
+    fn seen(&self) -> Seen {
+        (**self).seen()
+    }
 }
 
 /// Bounds of a pool; 0 is none.
@@ -95,7 +81,7 @@ struct Idle<C> {
 
 /// The pool of one worker.
 pub struct Pool<C> {
-    by_key: HashMap<Key, VecDeque<Idle<C>>, BuildHasherDefault<AddressHasher>>,
+    by_key: HashMap<Key, VecDeque<Idle<C>>, BuildMix>,
     total: usize,
     parked: u64,
     dropped: Dropped,

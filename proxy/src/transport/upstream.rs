@@ -36,7 +36,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Refused, unreachable, too slow, or out of descriptors: all safe to retry, as no octet has left.
-    pub async fn dial(address: SocketAddr, place: Connection, limit: Duration) -> Result<Self, Fault> {
+    pub async fn dial(address: SocketAddr, place: Connection, limit: Duration) -> Result<Box<Self>, Fault> {
         let timer = Timer::new();
         let now = ring::now();
         timer.set((!limit.is_zero()).then(|| now + limit));
@@ -46,7 +46,7 @@ impl Upstream {
             Err(_) => return Err(Fault::new(Reason::UpstreamConnectTimeout).retry(Retry::Safe)),
         };
         let key = Key { address };
-        Ok(Self {
+        Ok(Box::new(Self {
             socket,
             timer,
             key,
@@ -55,7 +55,7 @@ impl Upstream {
             closing: Cell::new(false),
             told_idle: Cell::new(None),
             place,
-        })
+        }))
     }
 
     /// An exchange begins on it.

@@ -59,7 +59,7 @@ impl Worker {
     }
 
     fn admit(self: &Rc<Self>, socket: Socket, listener: &Arc<str>, port: u16) {
-        let current = self.current();
+        let current = self.current_of(listener);
         let position = current.snapshot.listeners.iter().position(|plan| plan.name == *listener);
         let own = position.and_then(|at| current.shares.listeners.get(at)?.1.as_ref());
         let leases = current.shares.connections.lease().zip(match own {
@@ -73,7 +73,7 @@ impl Worker {
             return;
         };
         let client = Client::new(socket, listener.clone(), port, leases);
-        if self.is_draining() {
+        if self.is_draining() || self.retired.borrow().contains_key(listener) {
             client.tell(Told::Finish);
         }
         let registered = self.register(&client);

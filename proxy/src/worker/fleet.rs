@@ -1,7 +1,6 @@
 //! All workers of the process: started, spoken to, joined.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -171,13 +170,15 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         random: RefCell::new(random),
         pool: RefCell::default(),
         balancers: RefCell::new(Balancers::new(number, seed, move |wake| send_wake(&sent, wake))),
-        budgets: RefCell::new(HashMap::new()),
+        budgets: RefCell::default(),
         reports: Box::new(move |report| reports(report)),
         node_id: shared.node_id.clone(),
         missed_wakes: Box::new(move || others.missed[number].swap(false, Relaxed)),
         current: RefCell::new(Rc::new(super::Current::of(first))),
+        retired: RefCell::default(),
         bound: RefCell::default(),
         clients: RefCell::default(),
+        active: Cell::new(0),
         draining: Cell::new(false),
         accepting: Cell::new(0),
         empty: ring::Event::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Adoption, Current, Message, Worker};
 use crate::base::Instant;
+use crate::base::metric::Limit;
 use crate::control::facts::BEAT;
 use crate::listen::Told;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
@@ -19,6 +20,7 @@ const SWEEP_BEATS: u64 = 4;
 pub(super) async fn live(worker: Rc<Worker>, mailbox: Mailbox<Message>, first: Adoption) {
     worker.adopt(first);
     ring::spawn(beat(worker.clone()));
+    ring::spawn(tick_logs(worker.clone()));
     loop {
         match mailbox.recv().await {
             Message::Drain { deadline } => return drain(&worker, &mailbox, deadline).await,
@@ -32,15 +34,27 @@ async fn beat(worker: Rc<Worker>) {
         let now = ring::now();
         worker.wall.refresh(now);
         worker.facts.workers()[worker.number].beat(now);
-        worker.current().logs.iter().for_each(|log| log.borrow_mut().tick(now));
         if turn.is_multiple_of(SWEEP_BEATS) {
             worker.pool.borrow_mut().sweep(now);
         }
         if (worker.missed_wakes)() {
             worker.balancers.borrow_mut().follow(worker.current().live.routes());
         }
+        worker.forget_retired();
         worker.publish();
         sleep_until(now + BEAT).await;
+    }
+}
+
+/// Hands lines over that have waited as long as their log lets them.
+async fn tick_logs(worker: Rc<Worker>) {
+    loop {
+        let now = ring::now();
+        let current = worker.current();
+        current.logs.iter().for_each(|log| log.borrow_mut().tick(now));
+        let shortest = current.snapshot.access_logs.iter().map(|plan| plan.settings.flush).min();
+        drop(current);
+        sleep_until(now + shortest.unwrap_or(BEAT).min(BEAT)).await;
     }
 }
 
@@ -75,6 +89,11 @@ impl Worker {
             Message::Live(live) => self.follow(live),
             Message::Listen(socket) => self.listen(socket),
             Message::Wake(wake) => self.balancers.borrow().wake(wake),
+            Message::FlushLogs(told) => {
+                self.current().logs.iter().for_each(|log| log.borrow_mut().flush());
+                // Who asked may have given up waiting.
+                let _ = told.send(());
+            }
             Message::Drain { .. } => {}
         }
     }
@@ -82,7 +101,8 @@ impl Worker {
     fn adopt(self: &Rc<Self>, new: Adoption) {
         let generation = new.snapshot.generation;
         let current = Rc::new(Current::of(&new));
-        *self.current.borrow_mut() = current.clone();
+        let before = self.current.replace(current.clone());
+        self.retire(&before, &current);
         self.balancers.borrow_mut().follow(current.live.routes());
         let listens = |name: &str, address: &str| {
             let raw = current.snapshot.document.listeners.iter().find(|one| one.enabled && one.name == name);
@@ -91,6 +111,24 @@ impl Worker {
         self.stop_listening_unless(listens);
         new.sockets.into_iter().for_each(|socket| self.listen(socket));
         self.facts.workers()[self.number].adopted(generation);
+    }
+
+    /// Keeps `before` for the clients of listeners that `current` has no more: they finish as they began.
+    fn retire(&self, before: &Rc<Current>, current: &Current) {
+        let stays = |name: &str| current.snapshot.listeners.iter().any(|plan| *plan.name == *name);
+        let mut retired = self.retired.borrow_mut();
+        retired.retain(|name, _| !stays(name));
+        let gone = before.snapshot.listeners.iter().filter(|plan| !stays(&plan.name));
+        retired.extend(gone.map(|plan| (plan.name.clone(), before.clone())));
+    }
+
+    /// Forgets listeners whose last client has left.
+    fn forget_retired(&self) {
+        let mut retired = self.retired.borrow_mut();
+        if !retired.is_empty() {
+            let clients = self.clients.borrow();
+            retired.retain(|name, _| clients.iter().any(|(_, client)| client.listener == *name));
+        }
     }
 
     /// New endpoints, same configuration.
@@ -121,6 +159,8 @@ impl Worker {
         counters.ring_buffers_out.set(stats.buffers_out.get());
         let mut pool = self.pool.borrow_mut();
         counters.upstream_idle.set(pool.len() as u64);
-        counters.upstream_unexpected.add(pool.take_dropped().unexpected_data);
+        let dropped = pool.take_dropped();
+        counters.upstream_unexpected.add(dropped.unexpected_data);
+        counters.limit_times(Limit::PoolIdle, dropped.evicted);
     }
 }

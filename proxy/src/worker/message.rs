@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use crate::base::Instant;
 use crate::base::metric::RouteCells;
@@ -23,6 +24,8 @@ pub enum Message {
         /// When what is left is cut; a second message may bring it forward.
         deadline: Instant,
     },
+    /// Hand over the access log's lines, and say so: the files are about to be reopened.
+    FlushLogs(Sender<()>),
     /// A slot that a request of this worker waits for came free on another one.
     Wake(Wake),
 }

@@ -1,7 +1,8 @@
 //! What the process holds around its workers: sockets, logs, caps, counters; and how a new configuration reaches them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
@@ -21,11 +22,15 @@ use crate::target::Live;
 
 /// Series that `/metrics` may show.
 const SERIES_MAX: usize = 20_000;
+/// How long workers may take to hand over their access-log lines.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// The share of the descriptors that client connections may take: each may need one upstream, and others are needed too.
 const DESCRIPTOR_SHARE: f64 = 0.45;
 
 /// A bound address of a listener: its name, the address as the document writes it.
 type Address = (Arc<str>, Arc<str>);
+/// What could be opened, and why the rest could not.
+type Openings = (Vec<(Address, Opened)>, HashMap<Address, String>);
 
 /// The process around the workers.
 pub struct Process {
@@ -173,6 +178,21 @@ impl Process {
         }
     }
 
+    /// Has workers hand over their lines, which belong to the old files; one that stands still is not waited for.
+    fn flush_logs(&self) {
+        let (tell, told) = mpsc::channel();
+        let asked = self.mailboxes.iter().filter(|mailbox| mailbox.try_send(Message::FlushLogs(tell.clone())).is_ok());
+        let asked = asked.count();
+        drop(tell);
+        let end = std::time::Instant::now() + FLUSH_MAX;
+        for _ in 0..asked {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            if told.recv_timeout(left).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Sends to one worker, behind what it has not been given yet.
     fn send(&self, worker: usize, message: Message) -> bool {
         let mailbox = &self.mailboxes[worker];
@@ -182,7 +202,7 @@ impl Process {
     }
 
     /// Ends the log writer, once all lines are written.
-    pub fn finish(&self, within: std::time::Duration) {
+    pub fn finish(&self, within: Duration) {
         self.lock().logs.clear();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
@@ -211,12 +231,7 @@ impl Process {
     }
 
     /// Opens what is not bound yet. What fails is listed, or with `go_on` off refuses all.
-    fn open_listeners(
-        &self,
-        state: &State,
-        document: &Document,
-        go_on: bool,
-    ) -> Result<(Vec<(Address, Opened)>, HashMap<Address, String>), Problem> {
+    fn open_listeners(&self, state: &State, document: &Document, go_on: bool) -> Result<Openings, Problem> {
         let (mut opened, mut failed) = (Vec::new(), HashMap::new());
         for wanted in addresses(document) {
             let address = (wanted.name, wanted.text);
@@ -294,6 +309,7 @@ impl control::Process for Process {
     }
 
     fn reopen_logs(&self) {
+        self.flush_logs();
         for log in &self.lock().logs {
             if !log.reopen() {
                 tracing::warn!(log = log.settings().name, "access log not reopened: its writer is too far behind");

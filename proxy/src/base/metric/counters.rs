@@ -191,7 +191,12 @@ impl Counters {
 
     /// Counts a limit's hit.
     pub fn limit(&self, limit: Limit) {
-        self.limits.0[limit as usize].add(1);
+        self.limit_times(limit, 1);
+    }
+
+    /// Counts so many hits of a limit.
+    pub fn limit_times(&self, limit: Limit, times: u64) {
+        self.limits.0[limit as usize].add(times);
     }
 
     /// Counts a message that found its queue full.

@@ -10,7 +10,7 @@ use super::{Buckets, Class, Counter, Histogram, LE_BOUNDS_US};
 const SERIES_PER_ROUTE: usize = Class::COUNT + LE_BOUNDS_US.len() + 3;
 /// Label of requests that met no route.
 const NO_ROUTE: &str = "_none";
-/// Label of routes beyond `metrics.max_series`.
+/// Label of routes beyond the bound on series.
 const FOLDED: &str = "_other";
 
 /// One route's counters on one worker.

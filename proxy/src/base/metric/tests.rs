@@ -1,3 +1,5 @@
+//! The table of metrics: conventions, and its page.
+
 use std::collections::HashSet;
 
 use super::*;
@@ -20,8 +22,8 @@ fn values(label: &str, rows: impl Iterator<Item = (&'static str, &'static str)>)
 
 fn page() -> String {
     let mut page = String::from(
-        "# Metrics\n\n`GET /metrics` on the management listener, in the Prometheus text format. A route beyond\n\
-         `metrics.max_series` is counted under the label `_other`, a request without a route under `_none`.\n\n",
+        "# Metrics\n\n`GET /metrics` on the management listener, in the Prometheus text format. Beyond 20,000\n\
+         series, further routes are counted under the label `_other`; a request without a route is counted under `_none`.\n\n",
     );
     page += &reference();
     page += &values("class", Class::ALL.iter().map(|c| (c.token(), c.text())));
@@ -33,7 +35,7 @@ fn page() -> String {
 
 #[test]
 fn the_reference_page_is_the_table() {
-    crate::base::reference::check("metrics.md", &page());
+    crate::base::tests::check_reference("metrics.md", &page());
 }
 
 #[test]

@@ -51,7 +51,7 @@ const fn page_key(name: &'static str, doc: &'static [&'static str]) -> Key {
         doc,
         kind: PathBuf::kind,
         default: None,
-        absent: Some("JSON as RFC 9457 has it"),
+        absent: Some("text, HTML or JSON, as the client accepts"),
         range: None,
         count_max: None,
         route: true,

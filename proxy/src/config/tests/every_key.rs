@@ -114,13 +114,8 @@ fn every_key_is_documented() {
     }
 }
 
-/// `WEIR_WRITE_REFERENCE=1 cargo test -p weir --lib config` writes the page anew.
+/// `WEIR_WRITE_REFERENCE=1 cargo test -p weir --lib reference` writes the pages of docs/reference anew.
 #[test]
 fn reference_page_is_current() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/config.md");
-    if std::env::var_os("WEIR_WRITE_REFERENCE").is_some() {
-        std::fs::write(path, reference()).unwrap_or_else(|error| panic!("{path}: {error}"));
-    }
-    let page = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(page == reference(), "docs/reference/config.md is stale: write it with WEIR_WRITE_REFERENCE=1");
+    crate::base::tests::check_reference("config.md", &reference());
 }

@@ -144,11 +144,14 @@ impl Window {
         }
     }
 
-    fn latency(&self, state: &State) -> Latency {
-        let now = state.routes.latency();
+    /// What was counted in the last minute, where `now` is how latencies stand.
+    pub(super) fn since(&self, now: &Buckets) -> Buckets {
         let past = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = past.front().map_or_else(|| now.clone(), |(_, past)| now.since(past));
-        drop(past);
+        past.front().map_or_else(|| now.clone(), |(_, past)| now.since(past))
+    }
+
+    fn latency(&self, state: &State) -> Latency {
+        let recent = self.since(&state.routes.latency());
         let at = |share| recent.quantile_us(share);
         Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999) }
     }

@@ -1,3 +1,5 @@
+//! The resolver against a name server that says what the test wants.
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 

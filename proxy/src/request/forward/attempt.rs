@@ -82,11 +82,12 @@ impl<'b> Attempt<'_, '_, 'b> {
 
     fn failed(&self, fault: Fault, on_reused: bool, progress: &Progress, began: Instant) -> Tried {
         let took = ring::now().since(began);
+        let fault = if progress.relayed.get() { fault.retry(Retry::No) } else { fault };
         Tried::Failed(Failed { fault, on_reused, body_begun: progress.begun.get(), took, granted: false })
     }
 
     /// A connection from the pool, or a new one.
-    async fn obtain(&self, record: &mut Record) -> Result<Upstream, Fault> {
+    async fn obtain(&self, record: &mut Record) -> Result<Box<Upstream>, Fault> {
         let exchange = self.forward.exchange;
         let counters = &exchange.worker.counters;
         let unusable = Fault::new(Reason::InternalError);
@@ -130,7 +131,9 @@ impl<'b> Attempt<'_, '_, 'b> {
         let timeouts = &exchange.rules.timeouts;
         let progress = Progress::default();
         let reusable = body.allows_reuse();
-        let has_body = !body.is_done() || body.received() > 0;
+        // An empty chunked body still has its last chunk, also on a second try, when the client has long sent it.
+        let has_body = !exchange.request.head.body().is_empty();
+        progress.continued.set(!body.awaits_continue());
         let head = self.write_head(upstream, edits, text);
         let body = RefCell::new(body);
         let upload = Upload {
@@ -155,8 +158,9 @@ impl<'b> Attempt<'_, '_, 'b> {
         let mut beside = Beside::new(sending);
         response.clear();
         let arrived = {
-            let awaited = self.await_head(upstream, response, &progress);
-            let main = beside.run(awaited, |sent: &Result<(), Fault>| sent.err());
+            // Pinned where they are: what is passed on by value is copied at each step.
+            let awaited = pin!(self.await_head(upstream, response, &progress));
+            let main = pin!(beside.run(awaited, |sent: &Result<(), Fault>| sent.err()));
             match exchange.client.within(exchange.deadline, main).await {
                 Ok(Ok(arrived)) => arrived,
                 Ok(Err(fault)) => Err(fault),
@@ -168,6 +172,7 @@ impl<'b> Attempt<'_, '_, 'b> {
         record.spent(Phase::Send, began, sent);
         record.spent(Phase::Wait, sent, now);
         let arrived = arrived.map_err(|fault| self.failed(fault, upstream.is_reused(), &progress, began))?;
+        progress.answered.set(true);
         let report = self.picked.inflight.answered(response.status(), now.since(sent.min(now)), now);
         exchange.worker.report(report);
         if self.is_retried(response.status(), &progress) {
@@ -260,6 +265,7 @@ impl<'b> Attempt<'_, '_, 'b> {
     fn is_retried(&self, status: u16, progress: &Progress) -> bool {
         let retry = &self.forward.exchange.rules.retry;
         let whole = !progress.begun.get() || self.forward.replay_is_whole();
+        let whole = whole && !progress.relayed.get();
         self.may_retry_status && retry.statuses.contains(&status) && whole && self.forward.within_budget()
     }
 
@@ -277,7 +283,7 @@ impl<'b> Attempt<'_, '_, 'b> {
         Some(told.map_or(idle, |told| told.min(idle))).filter(|idle| !idle.is_zero())
     }
 
-    fn give_back(&self, upstream: Upstream, idle: Duration) {
+    fn give_back(&self, upstream: Box<Upstream>, idle: Duration) {
         let exchange = self.forward.exchange;
         let max = self.forward.live.groups().limits.connections_max;
         if !upstream.is_wanted_elsewhere(max) && !exchange.worker.is_draining() {

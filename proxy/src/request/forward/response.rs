@@ -1,5 +1,8 @@
 //! From an upstream's response head to the client's: interim responses, upgrades, pages in its place, its body.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use super::super::beside::Beside;
 use super::super::record::Record;
 use super::super::relay::{Download, Ended, is_chunked};
@@ -8,8 +11,8 @@ use super::attempt::Attempt;
 use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::http::{
-    BodyLength, BodyReader, Connection, Edits, Method, Response, ResponseHead, ResponseOut, Version, client_body,
-    parse_response, write_continue, write_interim,
+    BodyLength, BodyReader, Connection, Edits, Known, Method, Response, ResponseHead, ResponseOut, Version,
+    client_body, parse_response, write_continue, write_interim,
 };
 use crate::respond::{Wanted, render};
 use crate::ring;
@@ -76,7 +79,7 @@ impl Attempt<'_, '_, '_> {
         let exchange = self.forward.exchange;
         let is_continue = response.status() == 100;
         if is_continue {
-            progress.go.notify();
+            progress.go();
         }
         let asked = !is_continue || (exchange.request.head.expect_continue() && !progress.continued.replace(true));
         if asked && exchange.request.version() == Version::Http11 {
@@ -86,6 +89,7 @@ impl Attempt<'_, '_, '_> {
                 false => write_interim(&mut out, &Response::new(response, arrived.bytes())),
             }
             exchange.client.socket.begin_send(out.into());
+            progress.relayed.set(true);
         }
         if let Some(rest) = arrived.rest {
             upstream.socket.unread(rest);
@@ -133,11 +137,24 @@ impl Attempt<'_, '_, '_> {
         let mut send = SendBuf::new();
         send.push_vec(octets);
         let reader = BodyReader::response(from);
-        let download = Download { upstream, reader, first: arrived.rest.clone(), chunked: is_chunked(to) };
-        let main = exchange.download(download, send, record);
+        let trailers = exchange.request.head.te_trailers();
+        let (first, chunked, silence) = (arrived.rest.clone(), is_chunked(to), self.silence(&response));
+        let download = Download { upstream, reader, first, chunked, silence, trailers };
+        let main = pin!(exchange.download(download, send, record));
         // A fault of the request's body, or the client's going away, ends the exchange.
         let ended = beside.run(main, |sent: &Result<(), Fault>| sent.err()).await??;
         Ok((from != BodyLength::UntilClose).then_some(ended))
+    }
+
+    /// An event stream is silent while nothing happens: it is bounded as a tunnel is.
+    fn silence(&self, response: &Response<'_>) -> (Duration, Reason) {
+        let timeouts = &self.forward.exchange.rules.timeouts;
+        let media = response.known(Known::ContentType).unwrap_or_default();
+        let kind = media.split(|&octet| octet == b';').next().unwrap_or_default().trim_ascii_end();
+        if kind.eq_ignore_ascii_case(b"text/event-stream") {
+            return (timeouts.tunnel, Reason::TunnelIdle);
+        }
+        (timeouts.read, Reason::UpstreamBodyTimeout)
     }
 
     fn out<'o>(

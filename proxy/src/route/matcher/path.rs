@@ -19,15 +19,15 @@ pub(crate) enum PathMatch {
 
 impl PathMatch {
     pub(crate) fn prefix(text: &str) -> Result<Self, String> {
-        rooted(text).map(Self::Prefix)
+        rooted("path_prefix", text).map(Self::Prefix)
     }
 
     pub(crate) fn exact(text: &str) -> Result<Self, String> {
-        rooted(text).map(Self::Exact)
+        rooted("path_exact", text).map(Self::Exact)
     }
 
     pub(crate) fn raw(text: &str) -> Result<Self, String> {
-        rooted(text).map(Self::Raw)
+        rooted("path_prefix_raw", text).map(Self::Raw)
     }
 
     pub(crate) fn pattern(text: &str) -> Result<Self, String> {
@@ -106,8 +106,8 @@ impl std::fmt::Display for PathMatch {
     }
 }
 
-fn rooted(text: &str) -> Result<Box<[u8]>, String> {
-    if text.starts_with('/') { Ok(text.as_bytes().into()) } else { Err("path must start with \"/\"".to_owned()) }
+fn rooted(key: &str, text: &str) -> Result<Box<[u8]>, String> {
+    if text.starts_with('/') { Ok(text.as_bytes().into()) } else { Err(format!("{key} must start with \"/\"")) }
 }
 
 fn has_prefix(path: &[u8], prefix: &[u8]) -> bool {
@@ -144,7 +144,7 @@ mod tests {
         }
         assert!(PathMatch::raw("/api").unwrap().matches(b"/apix"));
         assert!(PathMatch::pattern("x$").unwrap().matches(b"/apix"));
-        assert_eq!(PathMatch::prefix("api").unwrap_err(), "path must start with \"/\"");
+        assert_eq!(PathMatch::prefix("api").unwrap_err(), "path_prefix must start with \"/\"");
     }
 
     #[test]

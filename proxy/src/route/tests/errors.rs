@@ -18,8 +18,8 @@ fn wrong_routes_are_named_with_line_and_object() {
     for (keys, expected) in [
         ("", "weir.toml:4: route 10: needs a host or a path"),
         ("method = [\"GET\"]", "weir.toml:4: route 10: needs a host or a path"),
-        ("path_prefix = \"api\"", "weir.toml:7: route 10: path must start with \"/\""),
-        ("path_exact = \"api\"", "weir.toml:7: route 10: path must start with \"/\""),
+        ("path_prefix = \"api\"", "weir.toml:7: route 10: path_prefix must start with \"/\""),
+        ("path_exact = \"api\"", "weir.toml:7: route 10: path_exact must start with \"/\""),
         (
             "host = \"a.*.b\"",
             "weir.toml:7: route 10: bad host pattern \"a.*.b\": `*` stands alone or as the first label",

@@ -1,3 +1,5 @@
+//! Lines of every format, whatever the peer sent.
+
 use std::collections::HashMap;
 
 use super::*;
@@ -131,5 +133,5 @@ fn the_reference_page_is_the_table() {
          `[redacted]`.\n\n| field | meaning |\n| --- | --- |\n",
     );
     Field::ALL.iter().for_each(|field| page += &format!("| `{}` | {} |\n", field.token(), field.text()));
-    crate::base::reference::check("access-log.md", &page);
+    crate::base::tests::check_reference("access-log.md", &page);
 }

@@ -69,7 +69,7 @@ impl Show for Duration {
     fn show(&self) -> Value {
         let ms = self.as_millis();
         let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-        match units.iter().find(|(unit, _)| ms > 0 && ms % unit == 0) {
+        match units.iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit)) {
             Some((unit, name)) => json!(format!("{}{name}", ms / unit)),
             None if ms == 0 => json!("0s"),
             None => json!(format!("{ms}ms")),
