@@ -71,9 +71,9 @@ struct Exchange<'a> {
 
 /// Serves a connection to its end.
 pub async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
-    loop {
+    while wait_lean(&worker, &client).await {
         let more = Box::pin(active(&worker, &client)).await;
-        if !more || !wait_lean(&worker, &client).await {
+        if !more {
             break;
         }
     }
@@ -82,12 +82,17 @@ pub async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Regi
 
 /// Waits for octets while holding as little as possible. False: the connection is over.
 async fn wait_lean(worker: &Worker, client: &Client) -> bool {
-    let keepalive = {
+    let end = {
         let current = worker.current_of(&client.listener);
-        let plan = plan_of(&current, client);
-        plan.map_or(Duration::ZERO, |(_, plan)| plan.rules.timeouts.keepalive)
+        let Some((_, plan)) = plan_of(&current, client) else { return false };
+        let timeouts = &plan.rules.timeouts;
+        match client.requests.get() {
+            0 => crate::listen::deadline(client.accepted, timeouts.head),
+            // 0 is no limit, and less than the silence that brought it here is over at once.
+            _ if timeouts.keepalive.is_zero() => None,
+            _ => Some(ring::now() + timeouts.keepalive.saturating_sub(QUIET)),
+        }
     };
-    let end = crate::listen::deadline(ring::now(), keepalive.saturating_sub(QUIET));
     match client.within(end, client.socket.recv()).await {
         Ok(Ok(Some(chunk))) => {
             client.socket.unread(chunk);

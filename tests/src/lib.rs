@@ -7,6 +7,7 @@
 pub mod client;
 pub mod config;
 pub mod dir;
+pub mod dns;
 pub mod exchange;
 pub mod load;
 pub mod message;
@@ -23,6 +24,7 @@ pub mod weir;
 
 pub use client::{Client, Ended};
 pub use config::Config;
+pub use dns::{NameServer, Says};
 pub use exchange::{get, manage, request};
 pub use message::{Request, Response};
 pub use origin::Origin;

@@ -19,7 +19,7 @@ use crate::base::{Fault, Instant, Reason, Retry};
 use crate::config::snapshot::RoutePlan;
 use crate::http::{Edits, ResponseHead};
 use crate::listen::{Stopped, deadline};
-use crate::ring::{self, sleep_until};
+use crate::ring::{self, Either, select2, sleep_until};
 use crate::target::groups::Kind;
 use crate::target::{Ask, Choice, EndpointId, Pick, Picked, RouteLive};
 
@@ -151,8 +151,10 @@ impl Forward<'_, '_> {
         };
         loop {
             // Whose turn it is looks, and nobody else: a newcomer takes no slot that was freed for one before it.
-            match self.exchange.client.within(end, ticket.turn()).await {
-                Ok(()) => {}
+            let client = self.exchange.client;
+            match client.within(end, select2(ticket.turn(), client.socket.failed())).await {
+                Ok(Either::Left(())) => {}
+                Ok(Either::Right(())) => return Err(Fault::new(Reason::ClientCancelled)),
                 Err(Stopped::Late) if self.exchange.stopped(Stopped::Late).is_none() => {
                     return Err(Fault::new(Reason::UpstreamQueueTimeout));
                 }
