@@ -311,13 +311,12 @@ mod demo {
 
     #[test]
     fn occupied_addresses_end_it_with_a_reason() {
-        let (dir, taken, free) =
-            (Dir::new(), std::net::TcpListener::bind("127.0.0.1:0").expect("bind"), Port::reserve());
-        let (taken, free) = (taken.local_addr().expect("an address").to_string(), free.address().to_string());
+        let (dir, free) = (Dir::new(), Port::reserve());
+        let held = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let (taken, free) = (held.local_addr().expect("an address").to_string(), free.address().to_string());
         let run = |listen: &str, management: &str| {
             finish(Command::new(binary()).args(flags(listen, management)).env("TMPDIR", dir.path()), wait::SOON)
         };
-        let _held = std::net::TcpListener::bind(&taken);
         ends(&run(&taken, &free), 7, &[&taken, "--listen"]);
         ends(&run(&free, &taken), 7, &[&taken, "management"]);
         assert_eq!(left(&dir), 0);

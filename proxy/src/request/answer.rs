@@ -82,6 +82,8 @@ impl Exchange<'_> {
     /// A fault's one place to become an answer: a page, or the end of a response that has begun.
     pub(super) async fn fail(&mut self, fault: Fault, record: &mut Record, body: &mut ClientBody, edits: &mut Edits) {
         record.reason = fault.reason;
+        // Whoever sends a bad target is not trusted with where its next request begins, as with any bad head.
+        record.keep_alive &= fault.reason != Reason::InvalidRequestTarget;
         count_limit(self.worker, fault.reason);
         let silent = fault.status == 0 || fault.reason == Reason::ClientCancelled;
         if record.answered || silent {
