@@ -157,7 +157,6 @@ fn clients_of_a_removed_listener_finish_as_they_began() {
     assert_eq!(kept.exchange(bytes("GET", "/", &[], b"")).status, 200);
     within.write("GET / HTTP/1.1\r\nHo");
     weir.reload_text(&plain);
-    wait::until("the removed listener refuses", || std::net::TcpStream::connect(more.address()).is_err());
     for (client, octets) in [
         (&mut within, &b"st: a\r\n\r\n"[..]),
         (&mut kept, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -168,4 +167,5 @@ fn clients_of_a_removed_listener_finish_as_they_began() {
         assert!(response.fields.names("connection", "close"));
         assert_eq!(client.ended(), Ended::Closed);
     }
+    wait::until("the removed listener refuses", || std::net::TcpStream::connect(more.address()).is_err());
 }
