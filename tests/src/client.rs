@@ -26,11 +26,16 @@ impl Client {
     /// Connects; every later wait has [`SOON`] as its deadline.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, SOON).unwrap_or_else(|e| panic!("connect to {address}: {e}"));
-        stream.set_nodelay(true).expect("TCP_NODELAY");
+        Self::try_connect(address).unwrap_or_else(|e| panic!("connect to {address}: {e}"))
+    }
+
+    /// The same, where the peer may refuse, or reset at once.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, SOON)?;
+        stream.set_nodelay(true)?;
         let client = Self { wire: Wire::new(stream) };
         client.patience(SOON);
-        client
+        Ok(client)
     }
 
     /// Sets the deadline of later reads and writes.

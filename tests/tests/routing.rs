@@ -210,7 +210,8 @@ fn explain_names_route_group_and_states() {
     let site = Site::new();
     let weir = site.start();
     let config = weir.path("weir.toml").to_string_lossy().into_owned();
-    let exit = command(&["explain", "GET", "http://app.example.com/api", "--json", "--config", &config]);
+    let exit =
+        command(&["explain", "GET", "http://app.example.com/api", "--listener", "web", "--json", "--config", &config]);
     assert_eq!(exit.code, Some(0), "{}", exit.stderr);
     let record: serde_json::Value = serde_json::from_str(&exit.stdout).expect("JSON");
     let routes = record["routes"].as_array().cloned().unwrap_or_default();

@@ -150,8 +150,8 @@ impl Forward<'_, '_> {
             (None, other) => other,
         };
         loop {
-            // Whose turn it is looks, and nobody else: a newcomer takes no slot that was freed for one before it.
             let client = self.exchange.client;
+            // Whose turn it is looks, and nobody else: a newcomer takes no slot that was freed for one before it.
             match client.within(end, select2(ticket.turn(), client.socket.failed())).await {
                 Ok(Either::Left(())) => {}
                 Ok(Either::Right(())) => return Err(Fault::new(Reason::ClientCancelled)),
