@@ -8,7 +8,7 @@ use super::decide::{Decision, KeyView, decide};
 use crate::base::{Fault, Instant};
 use crate::config::Snapshot;
 use crate::control::{Question, Unanswered};
-use crate::http::{Head, HeadLimits, Request, parse_request};
+use crate::http::{Head, HeadLimits, Request, normalise_host, parse_request};
 use crate::route::{Query, Verdict};
 use crate::target::explain::rows;
 use crate::target::{Ask, Balancers, Live, RouteLive};
@@ -44,16 +44,25 @@ fn bad(field: Option<&'static str>, message: &str) -> Unanswered {
     Unanswered { field, message: message.to_owned() }
 }
 
+/// The listener that was named, or the first that serves the question's host.
 fn listener(snapshot: &Snapshot, question: &Question) -> Result<usize, Unanswered> {
     let Some(name) = &question.listener else {
-        return match snapshot.listeners.len() {
-            1 => Ok(0),
-            0 => Err(bad(Some("listener"), "the configuration has no listener")),
-            _ => Err(bad(Some("listener"), "say which listener: the configuration has several")),
-        };
+        let mut host = String::new();
+        // A host that is none is refused where the request is read.
+        let _ = normalise_host(asked_host(question).as_bytes(), &mut host);
+        let serves = |at: &usize| snapshot.table.check_host(*at, &host).is_ok();
+        let first = (0..snapshot.listeners.len()).find(serves).or(snapshot.listeners.first().map(|_| 0));
+        return first.ok_or_else(|| bad(Some("listener"), "the configuration has no listener"));
     };
     let found = snapshot.listeners.iter().position(|plan| *plan.name == **name);
     found.ok_or_else(|| bad(Some("listener"), &format!("there is no listener \"{name}\"")))
+}
+
+fn asked_host(question: &Question) -> &str {
+    let field = question.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let named = field.and_then(|(_, values)| values.iter().next());
+    let rest = question.url.split_once("://").map_or("", |(_, rest)| rest);
+    named.unwrap_or_else(|| rest.split(['/', '?', '#']).next().unwrap_or_default())
 }
 
 /// The question as a client would send it, so that it is read as traffic is.
