@@ -223,7 +223,7 @@ fn an_occupied_port_is_told_and_bound_once_it_is_free() {
         ready.text().contains("LISTENER_BIND_FAILED").then_some(ready)
     });
     assert_eq!(ready.status, 503);
-    assert!((weir.stderr() + &weir.stdout()).contains(&bind), "{}", weir.stderr());
+    wait::until("the log names the address", || (weir.stderr() + &weir.stdout()).contains(&bind));
     drop(taken);
     weir.wait_ready();
     assert_eq!(weir.get("/").text(), "x");
