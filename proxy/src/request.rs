@@ -185,7 +185,7 @@ async fn one(
     };
     let mut body = ClientBody::new(head.body(), head.expect_continue(), underscore);
     record.keep_alive = exchange.may_keep_alive();
-    worker.enter();
+    let in_progress = worker.enter();
     edits.clear();
     text.clear();
     let result = exchange.serve(&mut record, &mut body, response, edits, text).await;
@@ -194,7 +194,7 @@ async fn one(
     }
     record.ended = ring::now();
     let next = body.settle(client, &mut record, exchange.rules.timeouts.linger).await;
-    worker.leave();
+    drop(in_progress);
     record.finish(&exchange, &body);
     next
 }

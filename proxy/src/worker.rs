@@ -60,6 +60,8 @@ pub struct Worker {
     bound: RefCell<Vec<accept::Bound>>,
     clients: RefCell<Slab<Rc<Client>>>,
     active: Cell<usize>,
+    /// Octets of request bodies that may still be kept for another try.
+    pub replay_room: Cell<u64>,
     draining: Cell<bool>,
     /// Listening sockets that may still bring connections.
     accepting: Cell<usize>,
@@ -73,14 +75,10 @@ impl Worker {
         self.current.borrow().clone()
     }
 
-    /// A request begins.
-    pub fn enter(&self) {
+    /// A request begins; it ends when the guard is dropped.
+    pub fn enter(&self) -> InProgress<'_> {
         self.active(1);
-    }
-
-    /// A request has ended.
-    pub fn leave(&self) {
-        self.active(-1);
+        InProgress(self)
     }
 
     fn active(&self, by: isize) {
@@ -126,6 +124,15 @@ impl Worker {
         for (_, client) in self.clients.borrow().iter().filter(|(_, client)| concerns(client)) {
             client.tell(told);
         }
+    }
+}
+
+/// A request in progress.
+pub struct InProgress<'w>(&'w Worker);
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        self.0.active(-1);
     }
 }
 

@@ -53,6 +53,8 @@ pub struct ListenerPlan {
 pub struct RoutePlan {
     /// Its name, for logs and metrics.
     pub name: Arc<str>,
+    /// Its place in [`route::Table::routes`].
+    pub rank: usize,
     /// Its place in [`Snapshot::groups`] and in the live table; none for a redirect.
     pub slot: Option<usize>,
     /// Edits of the request's header by each target, after the route's own.
@@ -105,7 +107,9 @@ impl Snapshot {
         let listeners = listeners.collect();
         let mut slots = Vec::new();
         let compiler = TargetCompiler::new(&document, environment);
-        let routes = document.routes.iter().map(|raw| {
+        let mut ranks = vec![0; document.routes.len()];
+        table.routes().iter().enumerate().for_each(|(rank, route)| ranks[route.position] = rank);
+        let routes = document.routes.iter().zip(ranks).map(|(raw, rank)| {
             let targets = (raw.action == super::value::Action::Forward).then(|| compiler.compile(raw, problems));
             let targets = targets.flatten();
             let slot = targets.as_ref().map(|_| slots.len());
@@ -118,7 +122,7 @@ impl Snapshot {
             slots.extend(targets);
             let named = document.listeners.iter().enumerate().filter(|(_, one)| raw.listener.contains(&one.name));
             let rules = named.map(|(at, one)| (at, rules(&document, one, Some(raw), &mut pages, problems)));
-            RoutePlan { name: raw.name.as_str().into(), slot, target_edits, rules: rules.collect() }
+            RoutePlan { name: raw.name.as_str().into(), rank, slot, target_edits, rules: rules.collect() }
         });
         let routes = routes.collect();
         table.warn(&document, problems);

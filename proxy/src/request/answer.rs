@@ -123,7 +123,8 @@ impl Exchange<'_> {
     }
 
     fn route_at(&self, position: usize) -> Option<&Route> {
-        self.current.snapshot.table.routes().iter().find(|route| route.position == position)
+        let snapshot = &self.current.snapshot;
+        snapshot.table.routes().get(snapshot.routes.get(position)?.rank)
     }
 
     /// The request's id as text.

@@ -32,7 +32,7 @@ struct Forward<'a, 'b> {
     keys: KeyView<'a>,
     choice: Choice,
     path: UpstreamPath<'a>,
-    replay: RefCell<Replay>,
+    replay: RefCell<Replay<'a>>,
     tried: SmallVec<[EndpointId; 4]>,
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn forward(
         keys,
         choice,
         path,
-        replay: RefCell::new(Replay::new(exchange.rules.retry.body_max)),
+        replay: RefCell::new(Replay::new(exchange.kept_max(), &exchange.worker.replay_room)),
         tried: SmallVec::new(),
     };
     forward.run(record, body, response, edits, text).await
@@ -83,8 +83,11 @@ impl Forward<'_, '_> {
         // An upgrade is never repeated, and uses its connection up: it needs one that is certain to live.
         let upgrade = self.exchange.is_upgrade();
         let mut fresh_only = upgrade;
+        let mut last: Option<Fault> = None;
         loop {
-            let picked = self.pick(record).await?;
+            // That no other endpoint can be had now is not why the request failed.
+            let picked =
+                self.pick(record).await.map_err(|fault| last.filter(|_| is_want(fault.reason)).unwrap_or(fault))?;
             self.note(&picked, record);
             if let Kind::Static(fixed) = &self.live.groups().targets[usize::from(picked.target)].kind {
                 record.is_static = true;
@@ -115,6 +118,7 @@ impl Forward<'_, '_> {
                 return Err(failed.fault);
             }
             left -= 1;
+            last = Some(failed.fault);
             fresh_only = false;
             self.tried.push(picked.inflight.endpoint());
             self.exchange.worker.counters.retries.add(1);
@@ -214,9 +218,14 @@ impl Forward<'_, '_> {
     }
 
     fn may_repeat(&self, failed: &Failed) -> bool {
-        !self.exchange.is_upgrade()
-            && self.is_repeatable(failed.fault.retry)
-            && (!failed.body_begun || self.replay.borrow().is_whole())
+        if self.exchange.is_upgrade() || !self.is_repeatable(failed.fault.retry) {
+            return false;
+        }
+        let replay = self.replay.borrow();
+        if failed.body_begun && replay.is_starved() {
+            self.exchange.worker.counters.limit(Limit::ReplayMemory);
+        }
+        !failed.body_begun || replay.is_whole()
     }
 
     fn replay_is_whole(&self) -> bool {
@@ -250,7 +259,19 @@ impl Forward<'_, '_> {
     }
 }
 
+/// Whether a pick ended for want of an endpoint.
+fn is_want(reason: Reason) -> bool {
+    use Reason::{NoRouteTargetAvailable, UpstreamQueueFull, UpstreamQueueTimeout};
+    matches!(reason, NoRouteTargetAvailable | UpstreamQueueFull | UpstreamQueueTimeout)
+}
+
 impl Exchange<'_> {
+    /// Octets of the body worth keeping for another try: none where no try may follow once one has left.
+    fn kept_max(&self) -> u64 {
+        let retry = &self.rules.retry;
+        if self.request.verb().is_idempotent() || retry.non_idempotent { retry.body_max } else { 0 }
+    }
+
     /// Whether the upstream is asked for a tunnel.
     fn is_upgrade(&self) -> bool {
         self.rules.websocket && self.request.websocket().is_some()

@@ -16,18 +16,23 @@ use crate::transport::Upstream;
 const BATCH: usize = 256 * 1024;
 
 /// Where a body comes from first: what an earlier try has already read.
-#[derive(Default)]
-pub(super) struct Replay {
+pub(super) struct Replay<'w> {
     kept: Vec<Chunk>,
     octets: u64,
     max: u64,
+    /// What the worker's requests may keep in all, less what they keep.
+    room: &'w Cell<u64>,
+    taken: u64,
     /// More came than may be kept: no further try can send it.
     overflown: bool,
+    /// It was the worker's room that did not suffice.
+    starved: bool,
 }
 
-impl Replay {
-    pub(super) fn new(max: u64) -> Self {
-        Self { max, ..Self::default() }
+impl<'w> Replay<'w> {
+    /// Keeps `max` octets at most, and no more than `room` has.
+    pub(super) fn new(max: u64, room: &'w Cell<u64>) -> Self {
+        Self { kept: Vec::new(), octets: 0, max, room, taken: 0, overflown: false, starved: false }
     }
 
     /// Whether another try could send all that was read so far.
@@ -35,16 +40,39 @@ impl Replay {
         !self.overflown
     }
 
+    /// Whether it would be whole if other requests kept less.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved
+    }
+
     fn keep(&mut self, chunk: &Chunk) {
-        self.octets += chunk.len() as u64;
-        if self.octets > self.max {
-            self.overflown = true;
-            self.kept.clear();
-        } else if !self.overflown {
-            let mut kept = chunk.clone();
-            kept.compact();
-            self.kept.push(kept);
+        let len = chunk.len() as u64;
+        self.octets += len;
+        if self.overflown {
+            return;
         }
+        if self.octets > self.max || len > self.room.get() {
+            self.overflown = true;
+            self.starved = self.octets <= self.max;
+            self.forget();
+            return;
+        }
+        self.room.set(self.room.get() - len);
+        self.taken += len;
+        let mut kept = chunk.clone();
+        kept.compact();
+        self.kept.push(kept);
+    }
+
+    fn forget(&mut self) {
+        self.kept.clear();
+        self.room.set(self.room.get() + std::mem::take(&mut self.taken));
+    }
+}
+
+impl Drop for Replay<'_> {
+    fn drop(&mut self) {
+        self.forget();
     }
 }
 
@@ -77,11 +105,11 @@ impl Progress {
 }
 
 /// What an upload needs.
-pub(super) struct Upload<'u> {
+pub(super) struct Upload<'u, 'w> {
     pub(super) client: &'u Client,
     pub(super) upstream: &'u Upstream,
     pub(super) body: &'u RefCell<&'u mut ClientBody>,
-    pub(super) replay: &'u RefCell<Replay>,
+    pub(super) replay: &'u RefCell<Replay<'w>>,
     pub(super) progress: &'u Progress,
     pub(super) timer: &'u Timer,
     pub(super) timeouts: &'u Timeouts,
@@ -89,7 +117,7 @@ pub(super) struct Upload<'u> {
     pub(super) try_end: Option<Instant>,
 }
 
-impl Upload<'_> {
+impl Upload<'_, '_> {
     /// Sends head and body. A fault is the client's, or that the upstream takes nothing; what else is wrong with the
     /// upstream shows when its response is read.
     pub(super) async fn run(&self, head: Vec<u8>, has_body: bool) -> Result<(), Fault> {
@@ -223,5 +251,28 @@ impl Upload<'_> {
         if !self.progress.answered.get() {
             self.upstream.timer.set(end);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_stays_within_both_bounds_and_is_given_back() {
+        let room = Cell::new(10);
+        let chunk = |len: usize| Chunk::from(vec![b'x'; len]);
+        let mut first = Replay::new(8, &room);
+        first.keep(&chunk(6));
+        assert_eq!((first.is_whole(), room.get()), (true, 4));
+        let mut second = Replay::new(8, &room);
+        second.keep(&chunk(5));
+        assert_eq!((second.is_whole(), room.get()), (false, 4), "the room of all is spent");
+        first.keep(&chunk(3));
+        assert_eq!((first.is_whole(), room.get()), (false, 10), "its own bound is passed");
+        let mut third = Replay::new(8, &room);
+        third.keep(&chunk(8));
+        drop(third);
+        assert_eq!(room.get(), 10);
     }
 }

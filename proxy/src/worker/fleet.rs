@@ -14,6 +14,8 @@ use crate::control::Facts;
 use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
 use crate::target::{Balancers, Report, Wake};
 
+/// Octets of request bodies that the process keeps for further tries, shared equally by its workers.
+const REPLAY_MAX: u64 = 64 << 20;
 /// Messages that may wait for one worker.
 const MAILBOX: usize = 1024;
 
@@ -179,6 +181,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         bound: RefCell::default(),
         clients: RefCell::default(),
         active: Cell::new(0),
+        replay_room: Cell::new(REPLAY_MAX / shared.counters.len().max(1) as u64),
         draining: Cell::new(false),
         accepting: Cell::new(0),
         empty: ring::Event::new(),
