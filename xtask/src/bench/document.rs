@@ -20,7 +20,7 @@ impl Document {
     pub(super) fn text(&self) -> String {
         let Self { web, management, origin, workers, routes, connections_max } = self;
         let mut text = format!(
-            "version = 1\nworkers = {workers}\n\n[limits]\nconnections_max = {connections_max}\nrequests_per_connection = 10000000\n\n\
+            "version = 1\nworkers = {workers}\n\n[limits]\nconnections_max = {connections_max}\nrequests_per_connection = 10000000\n\n[pool]\nidle_max = 1024\n\n\
              [timeouts]\nkeepalive = \"5m\"\n\n\
              [management]\nlisten = [\"{management}\"]\n\n[[listener]]\nname = \"web\"\nbind = \"{web}\"\n"
         );
