@@ -12,7 +12,7 @@ const TARGET: &str = "bpfel-unknown-none";
 pub(super) fn object(toolchain: &Toolchain, linker: &Path) -> Outcome<PathBuf> {
     let out = target().join("xtask/bpf");
     succeed(&mut compile(toolchain, linker, &out)?)?;
-    let linked = out.join(TARGET).join("release/weir-ebpf");
+    let linked = out.join(TARGET).join("release/weir");
     let stripped = out.join("weir.bpf.o");
     succeed(strip()?.arg("--strip-debug").arg(linked).arg(&stripped))?;
     Ok(stripped)
