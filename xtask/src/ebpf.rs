@@ -37,7 +37,11 @@ pub(crate) fn run(options: &Options) -> Outcome<ExitCode> {
     let linker = toolchain::linker()?;
     let built = build::object(&toolchain, &linker)?;
     let now = Record { inputs: ebpf_inputs()?, rustc: toolchain.version.clone(), linker: toolchain::LINKER.into() };
-    if options.check { check(&built, &now)? } else { write(&built, &now)? }
+    if options.check {
+        check(&built, &now)?
+    } else {
+        write(&built, &now)?
+    }
     Ok(ExitCode::SUCCESS)
 }
 

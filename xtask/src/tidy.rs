@@ -34,7 +34,8 @@ impl Finding {
 }
 
 /// Every rule, over the whole tree.
-const RULES: &[fn(&Tree) -> Vec<Finding>] = &[layers::check, io::check, shape::check, words::check, docs::check, inputs::check];
+const RULES: &[fn(&Tree) -> Vec<Finding>] =
+    &[layers::check, io::check, shape::check, words::check, docs::check, inputs::check];
 
 /// Checks the workspace.
 pub(crate) fn run() -> Outcome {
