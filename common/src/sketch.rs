@@ -28,7 +28,8 @@ pub fn place(key: Address, seed: u64) -> u32 {
 pub fn charge<C: Cell>(cells: &[C; 2], now: u64, limit: Limit) -> Charge {
     for _ in 0..TRIES {
         let (first, second) = (cells[0].load(), cells[1].load());
-        let (low, tat, high) = if second < first { (&cells[1], second, &cells[0]) } else { (&cells[0], first, &cells[1]) };
+        let (low, tat, high) =
+            if second < first { (&cells[1], second, &cells[0]) } else { (&cells[0], first, &cells[1]) };
         let Some(new) = admit(tat, now, limit) else { return Charge::Denied };
         if raise(high, new) && low.exchange(tat, new) == tat {
             return Charge::Admitted;

@@ -87,9 +87,15 @@ pub fn concerned(tcp: &Tcp, conf: &Conf) -> bool {
     conf.armed & armed != 0
 }
 
-/// Judges a packet of `bytes` octets. None: it passes. `now` is asked only if something depends on it.
+/// Judges a packet. None: it passes. Its octets and the time are asked for only if something depends on them.
 #[inline(always)]
-pub fn judge(tcp: &Tcp, bytes: u64, now: impl Fn() -> u64, conf: &Conf, tables: &impl Tables) -> Option<Verdict> {
+pub fn judge(
+    tcp: &Tcp,
+    bytes: impl Fn() -> u64,
+    now: impl Fn() -> u64,
+    conf: &Conf,
+    tables: &impl Tables,
+) -> Option<Verdict> {
     if !in_scope(tcp, tables) || !concerned(tcp, conf) {
         return None;
     }
@@ -100,7 +106,7 @@ pub fn judge(tcp: &Tcp, bytes: u64, now: impl Fn() -> u64, conf: &Conf, tables: 
 #[inline(always)]
 pub fn judge_concerned(
     tcp: &Tcp,
-    bytes: u64,
+    bytes: impl Fn() -> u64,
     now: impl Fn() -> u64,
     conf: &Conf,
     tables: &impl Tables,
@@ -114,7 +120,7 @@ pub fn judge_concerned(
         && let Some(entry) = tables.denied(&source)
         && now() < entry.expires_ns()
     {
-        return Some(Verdict { cause: Cause::Deny, rule: entry.hit(bytes) });
+        return Some(Verdict { cause: Cause::Deny, rule: entry.hit(bytes()) });
     }
     if armed & if v4 { arm::BANS4 } else { arm::BANS6 } != 0
         && let Some(rule) = tables.banned(tcp.src)
