@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod flood;
 pub mod pair;
+pub mod ss;
 
 use std::fs::File;
 use std::io::Write;
@@ -18,6 +19,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 pub use cgroup::Cgroup;
 pub use flood::{Flood, Flooded, Sources};
 pub use pair::Pair;
+pub use ss::Ss;
 
 /// A network namespace with its loopback up.
 #[derive(Debug)]

@@ -61,7 +61,7 @@ impl Pair {
     fn side(v4: &str, v6: &str, way4: &str, way6: &str) -> String {
         format!(
             "address add {v4} dev {WIRE}\naddress add {v6} dev {WIRE} nodad\nlink set {WIRE} up\n\
-             route add default via {way4}\n-6 route add default via {way6}\n"
+             route add default via {way4}\nroute add ::/0 via {way6}\n"
         )
     }
 

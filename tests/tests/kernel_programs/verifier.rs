@@ -55,8 +55,11 @@ fn as_user<T: Send>(capabilities: CapabilitySet, inside: impl FnOnce() -> T + Se
             rustix::thread::set_keep_capabilities(true).unwrap();
             rustix::thread::set_thread_res_gid(nobody.1, nobody.1, nobody.1).unwrap();
             rustix::thread::set_thread_res_uid(nobody.0, nobody.0, nobody.0).unwrap();
-            let sets =
-                CapabilitySets { effective: capabilities, permitted: capabilities, inheritable: CapabilitySet::empty() };
+            let sets = CapabilitySets {
+                effective: capabilities,
+                permitted: capabilities,
+                inheritable: CapabilitySet::empty(),
+            };
             rustix::thread::set_capabilities(None, sets).unwrap();
             inside()
         });
