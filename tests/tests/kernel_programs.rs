@@ -4,17 +4,17 @@
 
 #[path = "kernel_programs/close.rs"]
 mod close;
-//#[path = "kernel_programs/fallback.rs"]
-//mod fallback;
+#[path = "kernel_programs/fallback.rs"]
+mod fallback;
 #[path = "kernel_programs/flow.rs"]
 mod flow;
-//#[path = "kernel_programs/loss.rs"]
-//mod loss;
+#[path = "kernel_programs/loss.rs"]
+mod loss;
 #[path = "kernel_programs/setting.rs"]
 mod setting;
-//#[path = "kernel_programs/steer.rs"]
-//mod steer;
+#[path = "kernel_programs/steer.rs"]
+mod steer;
 #[path = "kernel_programs/verifier.rs"]
 mod verifier;
-//#[path = "kernel_programs/wire.rs"]
-//mod wire;
+#[path = "kernel_programs/wire.rs"]
+mod wire;
