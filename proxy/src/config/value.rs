@@ -9,9 +9,12 @@ use super::format::{Format, FromText, Node, wrong_type};
 use super::problem::Code;
 use super::reader::{Reader, Spot};
 
+mod host;
 mod word;
 
 pub use super::number::Ceiling;
+pub use host::HostPattern;
+pub(crate) use host::authority;
 pub use word::*;
 
 /// Where a listener listens.
