@@ -1,0 +1,10 @@
+//! The layers before routing: what a request is asked, and what becomes of it.
+//!
+//! [`expr`] reads what rules ask, [`rule`] walks them, [`geoip`] tells where addresses are.
+
+pub mod expr;
+pub mod geoip;
+pub mod rule;
+
+pub use expr::{Context, Expr, Facts, Source};
+pub use rule::{Rule, RuleId, Rules};
