@@ -45,15 +45,13 @@ impl Sliding {
 
     /// Until enough parts have left the window for one more request.
     fn retry_after(&self, held: &Held<'_>, now: u64, mut sum: u64) -> Duration {
-        let oldest = held.newest + 1;
-        for (at, number) in (oldest..oldest + PARTS as u64).enumerate() {
-            sum -= held.count(number);
-            if sum < self.limit {
-                let free = (oldest + at as u64).saturating_mul(self.part);
-                return Duration::from_nanos(free.saturating_sub(now));
-            }
-        }
-        Duration::from_nanos(self.part * PARTS as u64)
+        let full = held.newest + PARTS as u64;
+        // A part leaves when the seventeenth after it begins, which will lie where it lies now.
+        let free = (held.newest + 1..full).find(|number| {
+            sum -= held.count(*number);
+            sum < self.limit
+        });
+        Duration::from_nanos(free.unwrap_or(full).saturating_mul(self.part).saturating_sub(now))
     }
 }
 
@@ -62,8 +60,7 @@ impl Algorithm for Sliding {
 
     fn begin(&self, cell: &Parts, start: Start, now: u64) {
         let mut held = cell.lock();
-        held.advance(u64::MAX >> 1);
-        held.newest = now / self.part;
+        held.begin(now / self.part);
         if start == Start::Half {
             held.set(held.newest, self.limit / 2);
         }
@@ -99,6 +96,12 @@ impl Parts {
 }
 
 impl Held<'_> {
+    /// Forgets all.
+    fn begin(&mut self, number: u64) {
+        (0..PARTS as u64).for_each(|part| self.set(part, 0));
+        self.newest = number;
+    }
+
     /// Forgets the parts that time has left behind. Time does not run back: an older reading counts as the newest part.
     fn advance(&mut self, number: u64) {
         let passed = number.saturating_sub(self.newest).min(PARTS as u64);

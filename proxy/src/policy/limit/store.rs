@@ -114,9 +114,7 @@ impl<C: Default> Store<C> {
 
     /// The set's slots, the one that the key would like best first.
     fn slots(&self, key: Key) -> impl Iterator<Item = &Slot<C>> {
-        // The high half of the product spreads hashes evenly over any number of sets.
-        let at = (u128::from(key.set) * self.sets.len() as u128) >> 64;
-        let set = &self.sets[at as usize];
+        let set = &self.sets[self.set_of(key)];
         (0..SLOTS).map(move |step| &set.slots[(key.tag as usize).wrapping_add(step) % SLOTS])
     }
 
@@ -125,7 +123,7 @@ impl<C: Default> Store<C> {
     }
 
     fn insert<A: Algorithm<Cell = C>>(&self, algorithm: &A, key: Key, now: Now) -> Option<&Slot<C>> {
-        let _turn = self.gate(key).enter();
+        let _turn = self.gates[self.set_of(key) % GATES].enter();
         if let Some(slot) = self.find(key, now.ns) {
             return Some(slot);
         }
@@ -166,10 +164,9 @@ impl<C: Default> Store<C> {
         }
     }
 
-    fn gate(&self, key: Key) -> &Gate {
-        // Keys of one set share the upper bits that chose it: so they share the gate.
-        let at = (u128::from(key.set) * self.sets.len() as u128) >> 64;
-        &self.gates[at as usize % GATES]
+    /// The high half of the product spreads hashes evenly over any number of sets.
+    fn set_of(&self, key: Key) -> usize {
+        ((u128::from(key.set) * self.sets.len() as u128) >> 64) as usize
     }
 }
 
