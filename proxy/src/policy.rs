@@ -1,3 +1,13 @@
-//! What a request passes before it is routed: rules, and what they do with the requests that they match.
+//! The layers before routing: what a request is asked, and what becomes of it.
+//!
+//! [`expr`] reads what rules ask, [`rule`] walks them, [`geoip`] tells where addresses are, [`limit`] counts requests,
+//! [`tier`] tells whom the kernel is to drop.
 
+pub mod expr;
+pub mod geoip;
 pub mod limit;
+pub mod rule;
+pub mod tier;
+
+pub use expr::{Context, Expr, Facts, Source};
+pub use rule::{Rule, RuleId, Rules};
