@@ -1,0 +1,3 @@
+//! The layers before routing: who the client is, and what it may do.
+
+pub mod identity;
