@@ -12,6 +12,7 @@ use super::reader::{Reader, Spot};
 mod host;
 mod key_part;
 mod matching;
+mod peer;
 mod word;
 
 pub use super::number::Ceiling;
@@ -20,6 +21,7 @@ pub(crate) use host::authority;
 pub use key_part::KeyPart;
 pub use matching::{Expression, Matching};
 pub(crate) use matching::{Named, Tree};
+pub use peer::PeerNet;
 pub use word::*;
 
 /// Where a listener listens.

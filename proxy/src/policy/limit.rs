@@ -4,21 +4,25 @@
 //! workers and kept from generation to generation by [`Tables`], and each algorithm is arithmetic on one key's state.
 //! Times are nanoseconds of the monotonic clock.
 
-mod algorithm;
+pub(super) mod algorithm;
 mod bucket;
+mod denial;
 mod fixed;
-mod key;
+mod headers;
+pub(super) mod key;
 mod limiter;
+mod rule;
 mod sliding;
-mod store;
-mod tables;
+pub(super) mod store;
+pub(super) mod tables;
 mod wait;
 
 pub use algorithm::{Charge, Standing};
-pub use key::{Key, KeyPlan, Parts};
-pub use limiter::Limiter;
+pub use denial::Denial;
+pub use headers::Told;
+pub use key::Key;
+pub use limiter::{Limiter, Occupancy};
+pub use rule::Limit;
 pub use tables::{Tables, bytes};
 pub use wait::Wait;
 
-#[cfg(test)]
-mod tests;

@@ -16,6 +16,8 @@ pub enum Charge {
     Denied {
         /// After this time a request of the key is admitted, if no other comes before it.
         retry_after: Duration,
+        /// Whether for want of room, for its key or to wait, and not because too many came.
+        full: bool,
     },
 }
 
@@ -30,43 +32,56 @@ pub struct Standing {
 
 /// How a key's state begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Start {
+pub(in crate::policy) enum Start {
     /// Nothing charged.
     Fresh,
     /// Half charged: the successor of a key that was still in use, so that many new keys do not each bring a whole burst.
     Half,
 }
 
-/// One of the four.
-pub(super) trait Algorithm {
+impl Charge {
+    /// One too many.
+    pub(super) fn denied(retry_after_ns: u64) -> Self {
+        Self::Denied { retry_after: Duration::from_nanos(retry_after_ns), full: false }
+    }
+}
+
+/// What happens to the state of one key.
+pub(in crate::policy) trait Algorithm {
     /// A key's state; as it is made, nothing is charged.
     type Cell: Default;
+    /// What a charge comes to.
+    type Outcome;
 
     /// Sets the state of a key that was not there.
     fn begin(&self, cell: &Self::Cell, start: Start, now: u64);
 
     /// Charges one request. `None`: `held` said that the cell is no longer the key's, and nothing was charged.
-    fn charge(&self, cell: &Self::Cell, now: u64, held: impl Fn() -> bool) -> Option<Charge>;
+    fn charge(&self, cell: &Self::Cell, now: u64, held: impl Fn() -> bool) -> Option<Self::Outcome>;
 }
 
 /// What a request does to a state of one word.
-pub(super) enum Step {
+pub(in crate::policy) enum Step<T> {
     /// The state is to become this.
-    To(u64, Charge),
+    To(u64, T),
     /// It stays.
-    Stay(Charge),
+    Stay(T),
 }
 
 /// Changes a word by compare-exchange: each step is made from the state that it replaces, so none is lost or made twice.
-pub(super) fn exchange(word: &AtomicU64, held: impl Fn() -> bool, step: impl Fn(u64) -> Step) -> Option<Charge> {
+pub(in crate::policy) fn exchange<T>(
+    word: &AtomicU64,
+    held: impl Fn() -> bool,
+    step: impl Fn(u64) -> Step<T>,
+) -> Option<T> {
     let mut state = word.load(Ordering::Relaxed);
     loop {
-        let (next, charge) = match step(state) {
-            Step::To(next, charge) => (next, charge),
-            Step::Stay(charge) => return Some(charge),
+        let (next, outcome) = match step(state) {
+            Step::To(next, outcome) => (next, outcome),
+            Step::Stay(outcome) => return Some(outcome),
         };
         match word.compare_exchange_weak(state, next, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return Some(charge),
+            Ok(_) => return Some(outcome),
             Err(_) if !held() => return None,
             Err(other) => state = other,
         }

@@ -35,16 +35,16 @@ impl Bucket {
         }
     }
 
-    fn step(&self, tat: u64, now: u64) -> Step {
+    fn step(&self, tat: u64, now: u64) -> Step<Charge> {
         let ahead = tat.saturating_sub(now);
         let Some(next) = admit(tat, now, self.period, self.ahead_max) else {
-            return Step::Stay(denied(ahead - self.ahead_max));
+            return Step::Stay(Charge::denied(ahead - self.ahead_max));
         };
         let standing = self.standing(next - now);
         match &self.room {
             Some(room) if ahead > 0 => match room.enter(Duration::from_nanos(ahead)) {
                 Some(wait) => Step::To(next, Charge::Delayed(standing, wait)),
-                None => Step::Stay(denied(ahead)),
+                None => Step::Stay(Charge::Denied { retry_after: Duration::from_nanos(ahead), full: true }),
             },
             _ => Step::To(next, Charge::Admitted(standing)),
         }
@@ -57,10 +57,6 @@ impl Bucket {
     }
 }
 
-fn denied(ns: u64) -> Charge {
-    Charge::Denied { retry_after: Duration::from_nanos(ns) }
-}
-
 /// The state after an admitted request.
 fn admit(tat: u64, now: u64, period: u64, tolerance: u64) -> Option<u64> {
     let base = tat.max(now);
@@ -69,6 +65,7 @@ fn admit(tat: u64, now: u64, period: u64, tolerance: u64) -> Option<u64> {
 
 impl Algorithm for Bucket {
     type Cell = AtomicU64;
+    type Outcome = Charge;
 
     fn begin(&self, cell: &AtomicU64, start: Start, now: u64) {
         let half = (self.ahead_max / self.period + 1) / 2;

@@ -27,23 +27,24 @@ impl Fixed {
         number << self.count_bits | count
     }
 
-    fn step(&self, state: u64, now: u64) -> Step {
+    fn step(&self, state: u64, now: u64) -> Step<Charge> {
         let unix = now.saturating_add(self.epoch);
         let (number, count) = (state >> self.count_bits, state & !(u64::MAX << self.count_bits));
         // A worker whose clock reading is older than another's is charged in the window that has begun.
         let current = unix / self.window;
         let (number, count) = if number < current { (current, 0) } else { (number, count) };
-        let left = Duration::from_nanos((number + 1).saturating_mul(self.window) - unix);
+        let left = (number + 1).saturating_mul(self.window) - unix;
         if count >= self.limit {
-            return Step::Stay(Charge::Denied { retry_after: left });
+            return Step::Stay(Charge::denied(left));
         }
-        let standing = Standing { remaining: self.limit - count - 1, reset: left };
+        let standing = Standing { remaining: self.limit - count - 1, reset: Duration::from_nanos(left) };
         Step::To(self.pack(number, count + 1), Charge::Admitted(standing))
     }
 }
 
 impl Algorithm for Fixed {
     type Cell = AtomicU64;
+    type Outcome = Charge;
 
     fn begin(&self, cell: &AtomicU64, start: Start, now: u64) {
         let number = now.saturating_add(self.epoch) / self.window;

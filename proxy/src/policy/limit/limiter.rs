@@ -7,13 +7,15 @@ use std::time::Duration;
 use super::algorithm::{Algorithm, Charge, Standing};
 use super::bucket::Bucket;
 use super::fixed::Fixed;
-use super::key::{Key, KeyPlan, Parts};
+use super::key::{Key, KeyPlan};
 use super::sliding::Sliding;
 use super::store::{Now, Store};
 use super::tables::{Cells, Table, Tables};
 use crate::base::Instant;
 use crate::config::raw::RateLimit;
 use crate::config::value::{LimitAlgorithm, OnFull};
+use crate::policy::expr::Facts;
+use crate::policy::rule::RuleCounters;
 
 /// When a key that found no room in the table is asked to come again: by then a slot may have fallen free.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -41,8 +43,6 @@ pub struct Occupancy {
     pub keys: u64,
     /// Keys that made room for others before they were idle.
     pub evicted: u64,
-    /// Charges that found no room.
-    pub full: u64,
     /// Requests that wait.
     pub waiting: u32,
 }
@@ -63,35 +63,58 @@ impl Limiter {
     }
 
     /// The request's key.
-    pub fn key(&self, request: &impl Parts) -> Key {
-        self.plan.key(request)
+    pub fn key(&self, facts: &Facts<'_>) -> Key {
+        self.plan.key(facts)
     }
 
-    /// Charges one request to a key.
-    pub fn charge(&self, key: Key, now: Instant) -> Charge {
+    /// Charges one request to a key. Bounds of its own that it meets are counted with the rule's.
+    pub fn charge(&self, key: Key, now: Instant, counters: &RuleCounters) -> Charge {
         let now = Now { ns: now.nanos(), idle: self.idle };
         let charged = match (&self.arithmetic, &self.table.cells) {
-            (Arithmetic::Bucket(bucket), Cells::Words(store)) => self.charge_in(bucket, store, key, now),
-            (Arithmetic::Fixed(fixed), Cells::Words(store)) => self.charge_in(fixed, store, key, now),
-            (Arithmetic::Sliding(sliding), Cells::Parts(store)) => self.charge_in(sliding, store, key, now),
+            (Arithmetic::Bucket(bucket), Cells::Words(store)) => self.charge_in(bucket, store, key, now, counters),
+            (Arithmetic::Fixed(fixed), Cells::Words(store)) => self.charge_in(fixed, store, key, now, counters),
+            (Arithmetic::Sliding(sliding), Cells::Parts(store)) => self.charge_in(sliding, store, key, now, counters),
             // A table is made by the same algorithm as its arithmetic.
             _ => None,
         };
-        charged.unwrap_or_else(|| self.full())
+        let charge = charged.unwrap_or_else(|| self.uncounted());
+        if let Charge::Denied { full: true, .. } = charge {
+            counters.limits_hit.add(1);
+        }
+        charge
     }
 
-    fn charge_in<A: Algorithm>(&self, algorithm: &A, store: &Store<A::Cell>, key: Key, now: Now) -> Option<Charge> {
+    fn charge_in<A: Algorithm<Outcome = Charge>>(
+        &self,
+        algorithm: &A,
+        store: &Store<A::Cell>,
+        key: Key,
+        now: Now,
+        counters: &RuleCounters,
+    ) -> Option<Charge> {
         store.charge(algorithm, key, now).or_else(|| match self.on_full {
-            OnFull::Share => store.charge_common(algorithm, key, now),
-            OnFull::Allow | OnFull::Deny => None,
+            OnFull::Deny => None,
+            OnFull::Allow => {
+                counters.limits_hit.add(1);
+                None
+            }
+            OnFull::Share => {
+                counters.limits_hit.add(1);
+                store.charge_common(algorithm, key, now)
+            }
         })
     }
 
-    fn full(&self) -> Charge {
+    /// What becomes of a request whose key has no cell.
+    fn uncounted(&self) -> Charge {
         match self.on_full {
-            OnFull::Deny => Charge::Denied { retry_after: FULL_RETRY_AFTER },
+            OnFull::Deny => Charge::Denied { retry_after: FULL_RETRY_AFTER, full: true },
             _ => Charge::Admitted(Standing { remaining: self.limit, reset: Duration::ZERO }),
         }
+    }
+
+    pub(in crate::policy) fn table(&self) -> &Arc<Table> {
+        &self.table
     }
 
     /// How its table fares.
@@ -101,7 +124,6 @@ impl Limiter {
         Occupancy {
             keys: value(&counts.keys),
             evicted: value(&counts.evicted),
-            full: value(&counts.full),
             waiting: self.table.room.waiting(),
         }
     }

@@ -44,19 +44,20 @@ impl Sliding {
     }
 
     /// Until enough parts have left the window for one more request.
-    fn retry_after(&self, held: &Held<'_>, now: u64, mut sum: u64) -> Duration {
+    fn retry_after(&self, held: &Held<'_>, now: u64, mut sum: u64) -> u64 {
         let full = held.newest + PARTS as u64;
         // A part leaves when the seventeenth after it begins, which will lie where it lies now.
         let free = (held.newest + 1..full).find(|number| {
             sum -= held.count(*number);
             sum < self.limit
         });
-        Duration::from_nanos(free.unwrap_or(full).saturating_mul(self.part).saturating_sub(now))
+        free.unwrap_or(full).saturating_mul(self.part).saturating_sub(now)
     }
 }
 
 impl Algorithm for Sliding {
     type Cell = Parts;
+    type Outcome = Charge;
 
     fn begin(&self, cell: &Parts, start: Start, now: u64) {
         let mut held = cell.lock();
@@ -74,7 +75,7 @@ impl Algorithm for Sliding {
         held.advance(now / self.part);
         let sum = held.sum();
         if sum >= self.limit {
-            return Some(Charge::Denied { retry_after: self.retry_after(&held, now, sum) });
+            return Some(Charge::denied(self.retry_after(&held, now, sum)));
         }
         held.set(held.newest, held.count(held.newest) + 1);
         let window = Duration::from_nanos(self.part * (PARTS as u64 - 1));

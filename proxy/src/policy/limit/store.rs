@@ -8,7 +8,7 @@
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::algorithm::{Algorithm, Charge, Start};
+use super::algorithm::{Algorithm, Start};
 use super::key::Key;
 
 const SLOTS: usize = 8;
@@ -23,7 +23,7 @@ const COMMON: usize = 64;
 const GATES: usize = 64;
 
 /// See the module.
-pub(super) struct Store<C> {
+pub(in crate::policy) struct Store<C> {
     sets: Box<[Set<C>]>,
     common: Box<[Common<C>]>,
     gates: Box<[Gate]>,
@@ -56,13 +56,11 @@ struct Gate(AtomicBool);
 
 /// What became of keys, since the table was made.
 #[derive(Default, Debug)]
-pub(super) struct Counts {
+pub(in crate::policy) struct Counts {
     /// Slots in use.
-    pub(super) keys: AtomicU64,
+    pub(in crate::policy) keys: AtomicU64,
     /// Keys that made room for another before they were idle.
-    pub(super) evicted: AtomicU64,
-    /// Charges that found neither their key nor room for it.
-    pub(super) full: AtomicU64,
+    pub(in crate::policy) evicted: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Set<AtomicU64>>() == 32 * SLOTS, "32 octets a key");
@@ -70,44 +68,44 @@ const _: () = assert!(size_of::<Set<super::sliding::Parts>>() == 128 * SLOTS, "1
 
 /// What a charge needs to know beside the algorithm.
 #[derive(Clone, Copy)]
-pub(super) struct Now {
+pub(in crate::policy) struct Now {
     /// The time.
-    pub(super) ns: u64,
+    pub(in crate::policy) ns: u64,
     /// A key that was not seen for so long is forgotten.
-    pub(super) idle: u64,
+    pub(in crate::policy) idle: u64,
 }
 
 /// Octets of a store of `keys` keys with cells of type `C`.
-pub(super) const fn bytes<C>(keys: u64) -> u64 {
+pub(in crate::policy) const fn bytes<C>(keys: u64) -> u64 {
     keys.div_ceil(SLOTS as u64) * size_of::<Set<C>>() as u64
         + (COMMON * size_of::<Common<C>>() + GATES * size_of::<Gate>()) as u64
 }
 
 impl<C: Default> Store<C> {
     /// Room for `keys` keys, taken at once.
-    pub(super) fn new(keys: u64) -> Self {
+    pub(in crate::policy) fn new(keys: u64) -> Self {
         let sets = usize::try_from(keys.div_ceil(SLOTS as u64)).unwrap_or(usize::MAX).max(1);
         Self { sets: many(sets), common: many(COMMON), gates: many(GATES), counts: Counts::default() }
     }
 
     /// What became of keys.
-    pub(super) fn counts(&self) -> &Counts {
+    pub(in crate::policy) fn counts(&self) -> &Counts {
         &self.counts
     }
 
     /// Charges the key's own cell, which begins now if it was not there. `None`: neither was there room for it.
-    pub(super) fn charge<A: Algorithm<Cell = C>>(&self, algorithm: &A, key: Key, now: Now) -> Option<Charge> {
+    pub(in crate::policy) fn charge<A: Algorithm<Cell = C>>(&self, algorithm: &A, key: Key, now: Now) -> Option<A::Outcome> {
         loop {
             let slot = self.find(key, now.ns).or_else(|| self.insert(algorithm, key, now))?;
             let held = || slot.tag.load(Ordering::Acquire) == key.tag;
-            if let Some(charge) = algorithm.charge(&slot.cell, now.ns, held) {
-                return Some(charge);
+            if let Some(outcome) = algorithm.charge(&slot.cell, now.ns, held) {
+                return Some(outcome);
             }
         }
     }
 
     /// Charges one of the common cells.
-    pub(super) fn charge_common<A: Algorithm<Cell = C>>(&self, algorithm: &A, key: Key, now: Now) -> Option<Charge> {
+    pub(in crate::policy) fn charge_common<A: Algorithm<Cell = C>>(&self, algorithm: &A, key: Key, now: Now) -> Option<A::Outcome> {
         let cell = &self.common[key.tag as usize % COMMON].0;
         algorithm.charge(cell, now.ns, || true)
     }
@@ -136,7 +134,6 @@ impl<C: Default> Store<C> {
                 return Some(victim.slot);
             }
         }
-        self.counts.full.fetch_add(1, Ordering::Relaxed);
         None
     }
 
@@ -221,7 +218,7 @@ fn many<T: Default>(count: usize) -> Box<[T]> {
 }
 
 /// Tries until it works. What is waited for takes nanoseconds, unless its thread lost its core: then that is lent ours.
-pub(super) fn spin<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+pub(in crate::policy) fn spin<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     const SPINS: u32 = 64;
     let mut spins = 0;
     loop {

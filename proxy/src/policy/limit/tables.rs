@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use super::sliding::Parts;
@@ -41,9 +41,11 @@ struct Settings {
 }
 
 /// One rule's.
-pub(super) struct Table {
+pub(in crate::policy) struct Table {
     pub(super) cells: Cells,
     pub(super) room: Arc<WaitingRoom>,
+    /// Denials of clients, if the rule has a kernel tier.
+    denials: OnceLock<Store<AtomicU64>>,
 }
 
 /// By what a key's state is.
@@ -107,7 +109,12 @@ impl Table {
             LimitAlgorithm::SlidingWindow => Cells::Parts(Store::new(rule.keys_max)),
             _ => Cells::Words(Store::new(rule.keys_max)),
         };
-        Self { cells, room: Arc::default() }
+        Self { cells, room: Arc::default(), denials: OnceLock::new() }
+    }
+
+    /// The denials of `keys` clients.
+    pub(in crate::policy) fn denials(&self, keys: u64) -> &Store<AtomicU64> {
+        self.denials.get_or_init(|| Store::new(keys))
     }
 
     pub(super) fn counts(&self) -> &Counts {
