@@ -108,7 +108,9 @@ pub(super) fn listener(listener: &mut Listener, reader: &mut Reader) {
         reader.push(listener.at.problem("request_id_header", message));
     }
     if listener.limits.memory_max.is_some() {
-        reader.push(listener.limits.at.problem("memory_max", "memory_max is for the whole process: it stands in [limits]"));
+        reader.push(
+            listener.limits.at.problem("memory_max", "memory_max is for the whole process: it stands in [limits]"),
+        );
     }
     let unix = listener.bind.iter().any(|bind| matches!(bind, Bind::Unix(_)));
     for key in ["mode", "owner", "group"].into_iter().filter(|key| !unix && listener.at.has(key)) {

@@ -25,4 +25,3 @@ pub use limiter::{Limiter, Occupancy};
 pub use rule::Limit;
 pub use tables::{Tables, bytes};
 pub use wait::Wait;
-

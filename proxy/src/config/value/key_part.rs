@@ -81,7 +81,14 @@ mod tests {
         for wrong in ["", "peer_ip", "header:", "header:a b", "cookie:", "query:", "Host"] {
             assert!(KeyPart::from_text(wrong).unwrap_err().starts_with("must be "), "{wrong}");
         }
-        for name in ["Forwarded", "X-Forwarded-For", "x-real-ip", "True-Client-IP", "CF-Connecting-IP", "X-Original-Forwarded-For"] {
+        for name in [
+            "Forwarded",
+            "X-Forwarded-For",
+            "x-real-ip",
+            "True-Client-IP",
+            "CF-Connecting-IP",
+            "X-Original-Forwarded-For",
+        ] {
             let error = KeyPart::from_text(&format!("header:{name}")).unwrap_err();
             assert!(error.contains("[[client.proxy]]"), "{name}: {error}");
         }

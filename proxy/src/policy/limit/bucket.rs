@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::algorithm::{Algorithm, Charge, Standing, Start, Step, exchange};
-use super::wait::{Wait, WaitingRoom};
+use super::wait::WaitingRoom;
 
 /// A bucket: `burst` requests at once, then one in each `period`.
 #[derive(Debug)]

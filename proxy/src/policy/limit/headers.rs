@@ -71,12 +71,9 @@ impl<'s> Told<'s> {
 
     /// Of the limit that denied, else of that which leaves least.
     fn write_legacy(&self, edits: &mut Edits) {
-        let told = || self.items.iter().filter(|item| item.limit.tells_legacy());
-        let closest = || told().min_by_key(|item| item.remaining);
-        let Some(item) = self.denier().map_or_else(closest, |denier| told().find(|item| item.denied && denier.denied))
-        else {
-            return;
-        };
+        let tells = |item: &&Item<'_>| item.limit.tells_legacy();
+        let closest = || self.items.iter().filter(tells).min_by_key(|item| item.remaining);
+        let Some(item) = self.denier().map_or_else(closest, |denier| Some(denier).filter(tells)) else { return };
         let (limit, remaining, reset) = (item.limit.limit, item.remaining, item.reset);
         for (name, value) in [(LIMIT, limit), (REMAINING, remaining), (RESET, reset)] {
             name.iter().for_each(|name| set(edits, name.as_bytes(), value));

@@ -121,11 +121,7 @@ impl Limiter {
     pub fn occupancy(&self) -> Occupancy {
         let counts = self.table.counts();
         let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Occupancy {
-            keys: value(&counts.keys),
-            evicted: value(&counts.evicted),
-            waiting: self.table.room.waiting(),
-        }
+        Occupancy { keys: value(&counts.keys), evicted: value(&counts.evicted), waiting: self.table.room.waiting() }
     }
 }
 

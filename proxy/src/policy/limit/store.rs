@@ -94,7 +94,12 @@ impl<C: Default> Store<C> {
     }
 
     /// Charges the key's own cell, which begins now if it was not there. `None`: neither was there room for it.
-    pub(in crate::policy) fn charge<A: Algorithm<Cell = C>>(&self, algorithm: &A, key: Key, now: Now) -> Option<A::Outcome> {
+    pub(in crate::policy) fn charge<A: Algorithm<Cell = C>>(
+        &self,
+        algorithm: &A,
+        key: Key,
+        now: Now,
+    ) -> Option<A::Outcome> {
         loop {
             let slot = self.find(key, now.ns).or_else(|| self.insert(algorithm, key, now))?;
             let held = || slot.tag.load(Ordering::Acquire) == key.tag;
@@ -105,7 +110,12 @@ impl<C: Default> Store<C> {
     }
 
     /// Charges one of the common cells.
-    pub(in crate::policy) fn charge_common<A: Algorithm<Cell = C>>(&self, algorithm: &A, key: Key, now: Now) -> Option<A::Outcome> {
+    pub(in crate::policy) fn charge_common<A: Algorithm<Cell = C>>(
+        &self,
+        algorithm: &A,
+        key: Key,
+        now: Now,
+    ) -> Option<A::Outcome> {
         let cell = &self.common[key.tag as usize % COMMON].0;
         algorithm.charge(cell, now.ns, || true)
     }

@@ -54,13 +54,20 @@ pub(super) enum Cells {
     Parts(Store<Parts>),
 }
 
+impl Default for Tables {
+    /// For documents that serve nobody.
+    fn default() -> Self {
+        Self::new([0; 16], Duration::ZERO)
+    }
+}
+
 impl Tables {
     /// None yet. `secret` keys their hashes; `epoch` is the Unix time at the monotonic clock's origin.
     pub fn new(secret: [u8; 16], epoch: Duration) -> Self {
         Self { kept: Mutex::default(), secret, epoch }
     }
 
-    pub(super) fn secret(&self) -> [u8; 16] {
+    pub(in crate::policy) fn secret(&self) -> [u8; 16] {
         self.secret
     }
 
