@@ -5,6 +5,7 @@
 //! [`Problem`]s through the [`At`] of the object they judge.
 
 mod check;
+pub mod cidrs;
 mod format;
 mod number;
 mod problem;
@@ -21,8 +22,10 @@ mod text;
 pub mod value;
 
 pub use number::duration_from_text;
+pub(crate) use problem::Position;
 pub use problem::{At, Code, Problem, Problems};
 pub use raw::Document;
+pub(crate) use reader::nearest;
 pub use reference::{Section, reference, sections};
 pub use snapshot::{Environment, Snapshot};
 pub use source::{DEFAULT, DOCUMENT_SIZE_MAX, default_document, load, load_as_far_as_possible, parse, read};

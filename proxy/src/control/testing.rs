@@ -8,6 +8,7 @@ use super::port::{Adopted, FirstTable, Process, Question, Refusal, Unanswered};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
+use crate::policy::limit::Tables;
 use crate::target::Live;
 
 pub(super) fn clock() -> Instant {
@@ -41,7 +42,7 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
 /// The configuration that a document makes.
 pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
-    let environment = Environment { sticky_key: &[7; 32] };
+    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default() };
     let built = Snapshot::build(document, generation, environment, &mut problems);
     Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }
