@@ -10,6 +10,7 @@ mod probe;
 mod ready;
 pub mod resolver;
 mod signal;
+pub mod state;
 mod supervisor;
 #[cfg(test)]
 mod testing;
