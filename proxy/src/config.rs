@@ -5,6 +5,7 @@
 //! [`Problem`]s through the [`At`] of the object they judge.
 
 mod check;
+pub mod cidrs;
 mod format;
 mod number;
 mod problem;

@@ -1,3 +1,4 @@
-//! Policy: who a client is, who is banned, what is limited; decided without I/O, `now` a parameter.
+//! The layers before routing: who the client is, and what it may do.
 
 pub mod ban;
+pub mod identity;

@@ -1,5 +1,6 @@
 //! The document as plain structs: one table of keys per object, nothing judged beyond each value itself.
 
+mod client;
 mod global;
 mod listener;
 mod log;
@@ -7,6 +8,7 @@ mod pages;
 mod route;
 mod target;
 
+pub use client::{ClientProxy, Clients, Connections};
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
 pub use global::{Timeouts, TimeoutsOverlay};
 pub use listener::Listener;
@@ -32,6 +34,10 @@ config_table! {
         routes as "route": Objects<Route>, at most 100_000;
         /// Bodies that static answers share.
         templates as "template": Objects<Template>, at most 10_000;
+        /// Who the client is.
+        client: Sub<Clients>;
+        /// What one client may have at once.
+        connections: Sub<Connections>;
         /// Bounds of what a request may be and use.
         limits: Sub<Limits>;
         /// Bounds of how long things may take.

@@ -9,9 +9,11 @@ use super::format::{Format, FromText, Node, wrong_type};
 use super::problem::Code;
 use super::reader::{Reader, Spot};
 
+mod peer;
 mod word;
 
 pub use super::number::Ceiling;
+pub use peer::PeerNet;
 pub use word::*;
 
 /// Where a listener listens.

@@ -33,6 +33,28 @@ choices! {
 }
 
 choices! {
+    /// How a trusted peer's header names the client.
+    pub enum ClientMode {
+        /// Hops from right to left; the first that is no trusted peer is the client.
+        TrustedChain = "trusted_chain",
+        /// One line with one address.
+        SingleIp = "single_ip",
+    }
+}
+
+choices! {
+    /// Who the client is where a trusted peer does not say, or says it wrongly.
+    pub enum ClientDoubt {
+        /// Nobody knows.
+        Unknown = "unknown",
+        /// The peer itself.
+        Peer = "peer",
+        /// The request is refused.
+        Reject = "reject",
+    }
+}
+
+choices! {
     /// How the upstream learns who the client is.
     pub enum Forwarded {
         /// X-Forwarded-For, -Host, -Proto, -Port and X-Real-IP.
