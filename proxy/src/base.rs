@@ -6,10 +6,12 @@ pub mod id;
 pub mod instant;
 pub mod metric;
 pub mod reason;
+mod regex;
 
 pub use fault::{Fault, Party, Retry};
 pub use instant::Instant;
 pub use reason::Reason;
+pub use regex::regex;
 
 #[cfg(test)]
 pub(crate) mod tests;

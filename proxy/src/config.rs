@@ -22,6 +22,7 @@ mod text;
 pub mod value;
 
 pub use number::duration_from_text;
+pub(crate) use problem::Position;
 pub use problem::{At, Code, Problem, Problems};
 pub use raw::Document;
 pub use reference::{Section, reference, sections};

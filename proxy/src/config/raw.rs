@@ -1,20 +1,24 @@
 //! The document as plain structs: one table of keys per object, nothing judged beyond each value itself.
 
 mod client;
+mod geoip;
 mod global;
 mod listener;
 mod log;
 mod pages;
 mod route;
+mod rule;
 mod target;
 
 pub use client::{ClientProxy, Clients, Connections};
+pub use geoip::GeoIp;
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
 pub use global::{Timeouts, TimeoutsOverlay};
 pub use listener::Listener;
 pub use log::{AccessLog, Log};
 pub use pages::{ErrorPages, Template};
 pub use route::{FieldMatch, HeaderEdits, Redirect, RequestHeaders, ResponseHeaders, Rewrite, Route, RouteLimits};
+pub use rule::RuleKeys;
 pub use target::{Health, Outlier, Split, StaticAnswer, Sticky, Target};
 
 use super::check;
@@ -48,6 +52,8 @@ config_table! {
         pool: Sub<Pool>;
         /// How hostnames of targets are resolved.
         resolver: Sub<Resolver>;
+        /// Databases of addresses.
+        geoip: Sub<GeoIp>;
         /// Pages for weir's own errors.
         error_pages: Sub<ErrorPages>;
         /// How the process ends.
