@@ -6,10 +6,12 @@ pub mod id;
 pub mod instant;
 pub mod metric;
 pub mod reason;
+pub mod tcp;
 
 pub use fault::{Fault, Party, Retry};
 pub use instant::Instant;
 pub use reason::Reason;
+pub use tcp::TcpInfo;
 
 #[cfg(test)]
 pub(crate) mod tests;
