@@ -20,7 +20,7 @@ use crate::base::metric::{Counters, RouteCells};
 use crate::config::Snapshot;
 use crate::control::Facts;
 use crate::files::LogHandle;
-use crate::listen::{Client, Share, Told};
+use crate::listen::{Client, Share, Teller, Told};
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
@@ -50,6 +50,8 @@ pub struct Worker {
     pub budgets: RefCell<HashMap<u32, Budget, BuildMix>>,
     /// To control: what requests met at endpoints.
     pub reports: Box<dyn Fn(Report) -> bool>,
+    /// To control: what became of connections.
+    pub flows: Rc<Teller>,
     /// This node's name.
     pub node_id: Arc<str>,
     /// Whether a wake for this worker found its mailbox full since this was last asked.

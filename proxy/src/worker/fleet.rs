@@ -12,7 +12,9 @@ use super::{Message, Wall, Worker, life};
 use crate::base::metric::Counters;
 use crate::control::Facts;
 use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
+use crate::listen::Teller;
 use crate::target::{Balancers, Report, Wake};
+use crate::trace::flow::Notes;
 
 /// Octets of request bodies that the process keeps for further tries, shared equally by its workers.
 const REPLAY_MAX: u64 = 64 << 20;
@@ -28,6 +30,8 @@ pub struct Shared {
     pub counters: Arc<[Arc<Counters>]>,
     /// Takes what requests met at endpoints; false if there is no room.
     pub reports: Arc<dyn Fn(Report) -> bool + Send + Sync>,
+    /// Takes what becomes of connections.
+    pub flows: Arc<Notes>,
     /// This node's name.
     pub node_id: Arc<str>,
 }
@@ -174,6 +178,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         balancers: RefCell::new(Balancers::new(number, seed, move |wake| send_wake(&sent, wake))),
         budgets: RefCell::default(),
         reports: Box::new(move |report| reports(report)),
+        flows: Teller::new(shared.flows.clone(), number, shared.counters[number].clone()),
         node_id: shared.node_id.clone(),
         missed_wakes: Box::new(move || others.missed[number].swap(false, Relaxed)),
         current: RefCell::new(Rc::new(super::Current::of(first))),

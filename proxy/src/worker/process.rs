@@ -19,6 +19,7 @@ use crate::listen::{Bind, Opened, Quota, open};
 use crate::request::explain::explain;
 use crate::ring::Sender;
 use crate::target::Live;
+use crate::trace::flow::Notes;
 
 /// Series that `/metrics` may show.
 const SERIES_MAX: usize = 20_000;
@@ -40,6 +41,8 @@ pub struct Process {
     pub counters: Arc<[Arc<Counters>]>,
     /// Counters, by route.
     pub routes: Arc<RouteTable>,
+    /// What workers tell of connections.
+    pub flows: Arc<Notes>,
     source: Source,
     writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
@@ -99,10 +102,12 @@ impl Process {
     /// The workers, or the log writer, could not start.
     pub fn start(source: Source, workers: u32, node_id: &str, reports: Reports) -> Result<(Self, Fleet), FleetError> {
         let workers = if workers == 0 { cores().len().max(1) } else { workers as usize };
+        let flows = Arc::<Notes>::default();
         let shared = Shared {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             reports: Arc::new(move |report| reports.send(report)),
+            flows: flows.clone(),
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
@@ -112,6 +117,7 @@ impl Process {
             facts: shared.facts,
             counters: shared.counters,
             routes: Arc::new(RouteTable::new(workers, SERIES_MAX)),
+            flows,
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
             sticky_key,

@@ -126,6 +126,7 @@ labels! {
     Queue:
     Outlier, "outlier", "facts about endpoints, from a worker to control";
     Log, "log", "lines of weir's own log";
+    Flow, "flow", "notes about connections, from a worker to control";
 }
 
 /// A row of cells, one per value of a label.
