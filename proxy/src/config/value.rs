@@ -11,6 +11,7 @@ use super::reader::{Reader, Spot};
 
 mod host;
 mod matching;
+mod moment;
 mod peer;
 mod word;
 
@@ -19,6 +20,7 @@ pub use host::HostPattern;
 pub(crate) use host::authority;
 pub use matching::{Expression, Matching};
 pub(crate) use matching::{Named, Tree};
+pub use moment::Moment;
 pub use peer::PeerNet;
 pub use word::*;
 

@@ -128,6 +128,18 @@ impl Table {
         }
     }
 
+    /// When, after `now`, the next ban ends.
+    pub fn next_end(&self, now: Instant) -> Option<Instant> {
+        self.bans.iter().filter_map(|ban| ban.expires).filter(|end| *end > now).min()
+    }
+
+    /// How many CIDRs each ban has, by its place.
+    pub fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.bans.len()];
+        self.v4.ban.iter().chain(&self.v6.ban).for_each(|ban| counts[*ban as usize] += 1);
+        counts
+    }
+
     /// How many CIDRs it has.
     pub fn len(&self) -> usize {
         self.v4.first.len() + self.v6.first.len()

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
+use crossbeam_queue::ArrayQueue;
+
 use crate::base::hash::BuildMix;
 use crate::base::id::RequestId;
 use crate::base::{Party, Reason};
@@ -365,6 +367,30 @@ impl Findings {
         let found = self.table.drain().map(|(_, finding)| finding).collect();
         self.table.shrink_to(FINDINGS_MAX / 16);
         found
+    }
+}
+
+/// Batches that may wait for control, which takes them each 100 ms.
+const BATCHES_MAX: usize = 256;
+
+/// The way of findings from all workers to control.
+pub struct Outlet(ArrayQueue<Vec<Finding>>);
+
+impl Default for Outlet {
+    fn default() -> Self {
+        Self(ArrayQueue::new(BATCHES_MAX))
+    }
+}
+
+impl Outlet {
+    /// Queues a batch. What comes back is lost: count its denials under [`crate::base::metric::Queue::Finding`].
+    pub fn send(&self, batch: Vec<Finding>) -> Result<(), Vec<Finding>> {
+        self.0.push(batch)
+    }
+
+    /// The oldest batch that waits.
+    pub fn take(&self) -> Option<Vec<Finding>> {
+        self.0.pop()
     }
 }
 
