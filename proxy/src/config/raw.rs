@@ -1,5 +1,6 @@
 //! The document as plain structs: one table of keys per object, nothing judged beyond each value itself.
 
+mod ban;
 mod client;
 mod geoip;
 mod global;
@@ -11,6 +12,7 @@ mod route;
 mod rule;
 mod target;
 
+pub use ban::{Audit, Ban};
 pub use client::{ClientProxy, Clients, Connections};
 pub use geoip::GeoIp;
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
@@ -44,6 +46,10 @@ config_table! {
         client: Sub<Clients>;
         /// What one client may have at once.
         connections: Sub<Connections>;
+        /// Who is banned.
+        bans as "ban": Objects<Ban>, at most 10_000;
+        /// How denials are kept.
+        audit: Sub<Audit>;
         /// Bounds of what a request may be and use.
         limits: Sub<Limits>;
         /// Bounds of how long things may take.

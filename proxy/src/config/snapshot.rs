@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub rate_limits: crate::policy::Rules<Limit>,
     /// The group models of forwarding routes, by slot.
     pub groups: Vec<Arc<Groups>>,
+    /// Whom the document bans, as its files were when it was built.
+    pub bans: super::bans::Listed,
     /// Access logs, in the document's order.
     pub access_logs: Vec<LogPlan>,
 }
@@ -135,11 +137,12 @@ impl Snapshot {
         let logs = document.access_logs.iter().filter_map(|raw| log(raw, problems));
         let access_logs = logs.collect();
         let rate_limits = rate_limits(&document, environment.limits, problems);
+        let bans = super::bans::Listed::read(&document, problems);
         if problems.is_fatal() {
             return None;
         }
         let document = Arc::new(document);
-        Some(Self { generation, document, table, listeners, routes, rate_limits, groups: slots, access_logs })
+        Some(Self { generation, document, table, listeners, routes, rate_limits, groups: slots, bans, access_logs })
     }
 }
 

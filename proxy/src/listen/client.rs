@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Lease;
+use super::{Flow, Lease};
 use crate::base::Instant;
 use crate::ring::{self, Socket, Timer};
 
@@ -47,6 +47,8 @@ pub enum Stopped {
 
 /// One client connection.
 pub struct Client {
+    /// What control knows it by; ends before the socket does.
+    pub flow: Option<Flow>,
     /// Its socket.
     pub socket: Socket,
     /// The listener it came in by.
@@ -71,9 +73,16 @@ pub struct Client {
 
 impl Client {
     /// Takes an accepted socket; the leases count it in the caps on connections.
-    pub fn new(socket: Socket, listener: Arc<str>, port: u16, leases: (Lease, Option<Lease>)) -> Rc<Self> {
+    pub fn new(
+        socket: Socket,
+        flow: Option<Flow>,
+        listener: Arc<str>,
+        port: u16,
+        leases: (Lease, Option<Lease>),
+    ) -> Rc<Self> {
         let peer = socket.peer_addr();
         Rc::new(Self {
+            flow,
             socket,
             listener,
             peer,

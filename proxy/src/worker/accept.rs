@@ -70,9 +70,11 @@ impl Worker {
             self.counters.limit(Limit::Connections);
             self.counters.reason(Reason::ConnectionLimit);
             socket.set_linger_reset();
+            self.flows.refused(&socket, listener, Reason::ConnectionLimit, None);
             return;
         };
-        let client = Client::new(socket, listener.clone(), port, leases);
+        let flow = self.flows.accepted(&socket, listener);
+        let client = Client::new(socket, flow, listener.clone(), port, leases);
         if self.is_draining() || self.retired.borrow().contains_key(listener) {
             client.tell(Told::Finish);
         }
