@@ -6,6 +6,7 @@ pub mod facts;
 pub mod flows;
 mod live;
 pub mod log;
+mod performance;
 pub mod port;
 mod probe;
 mod ready;
@@ -28,8 +29,9 @@ pub use signal::Signal;
 pub use supervisor::{Reported, Reports};
 
 use crate::base::Instant;
-use crate::base::metric::{Counters, RouteTable};
+use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
+use crate::trace::flow::Notes;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
 pub type Clock = fn() -> Instant;
@@ -66,6 +68,8 @@ pub struct Wiring {
     pub routes: Arc<RouteTable>,
     /// What workers report of endpoints.
     pub reports: Reported,
+    /// What they tell of connections.
+    pub flows: Arc<Notes>,
     /// The rest of the process.
     pub process: Arc<dyn Process>,
 }
@@ -164,7 +168,7 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), Refusal> {
-    let Wiring { facts, clock, counters, routes, reports: Reported(reports), process } = wiring;
+    let Wiring { facts, clock, counters, routes, reports: Reported(reports), flows: notes, process } = wiring;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
@@ -186,6 +190,19 @@ fn run(
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
+    let performance = Arc::new(performance::PerformanceMode::load(None));
+    let lost = Arc::clone(&counters);
+    let flows = flows::Flows::new(flows::Parts {
+        node_id: Arc::clone(&node_id),
+        clock,
+        notes,
+        source: Arc::new(flows::source::Absent),
+        mode: Arc::clone(&performance),
+        seen: seen.clone(),
+        notes_lost: Box::new(move || lost.iter().map(|counters| counters.lost_count(Queue::Flow)).sum()),
+    });
+    tokio::spawn(Arc::clone(&flows).run());
+
     let asked = seen.clone();
     let explain = move |question: &Question| {
         let standing = asked.standing();
@@ -205,6 +222,8 @@ fn run(
         probe_counts,
         readiness,
         explain: Box::new(explain),
+        flows,
+        performance,
         window: api::Window::default(),
         answered: api::Answered::default(),
     };

@@ -73,6 +73,7 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
         counters: process.counters.clone(),
         routes: process.routes.clone(),
         reports: reported,
+        flows: process.flows.clone(),
         process: process.clone(),
     };
     let control = Control::start(&settings, wiring, document).map_err(|error| match error {

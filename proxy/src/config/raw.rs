@@ -1,5 +1,6 @@
 //! The document as plain structs: one table of keys per object, nothing judged beyond each value itself.
 
+mod flows;
 mod global;
 mod listener;
 mod log;
@@ -7,6 +8,7 @@ mod pages;
 mod route;
 mod target;
 
+pub use flows::Flows;
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
 pub use global::{Timeouts, TimeoutsOverlay};
 pub use listener::Listener;
@@ -50,6 +52,8 @@ config_table! {
         management: Sub<Management>;
         /// A listener for metrics alone.
         metrics: Sub<Metrics>;
+        /// What is kept of TCP connections.
+        flows: Sub<Flows>;
         /// What this machine is called.
         node: Sub<Node>;
         /// weir's own log.
