@@ -191,14 +191,14 @@ fn run(
     tokio::spawn(watching.run(readiness_out));
 
     let performance = Arc::new(performance::PerformanceMode::load(None));
-    let lost = Arc::clone(&counters);
+    let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {
         node_id: Arc::clone(&node_id),
         clock,
         notes,
         source: Arc::new(flows::source::Absent),
         mode: Arc::clone(&performance),
-        seen: seen.clone(),
+        limits: Box::new(move || (&bounds.standing().adopted.snapshot.document.flows).into()),
         notes_lost: Box::new(move || lost.iter().map(|counters| counters.lost_count(Queue::Flow)).sum()),
     });
     tokio::spawn(Arc::clone(&flows).run());

@@ -24,8 +24,8 @@ use self::switch::Switch;
 use self::table::{Bounds, Table, Told};
 use super::Clock;
 use super::performance::PerformanceMode;
-use super::supervisor::Seen;
 use crate::base::Instant;
+use crate::config::raw;
 use crate::trace::flow::{Notes, Wanted};
 
 pub(super) use feed::Feed;
@@ -49,9 +49,25 @@ pub(super) struct Parts {
     pub(super) notes: Arc<Notes>,
     pub(super) source: Arc<dyn FlowSource>,
     pub(super) mode: Arc<PerformanceMode>,
-    pub(super) seen: Seen,
+    /// The bounds of the configuration in force.
+    pub(super) limits: Box<dyn Fn() -> Limits + Send + Sync>,
     /// Notes that workers could not queue.
     pub(super) notes_lost: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Bounds of the table and of its readers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Limits {
+    table: Bounds,
+    readers_max: usize,
+}
+
+impl From<&raw::Flows> for Limits {
+    fn from(raw: &raw::Flows) -> Self {
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let table = Bounds { open_max: count(raw.open_max), closed_max: count(raw.closed_max) };
+        Self { table, readers_max: count(raw.readers_max) }
+    }
 }
 
 /// The flow table and its readers.
@@ -115,20 +131,14 @@ struct Lost {
 
 impl Flows {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let table = Mutex::new(Table::new(bounds(&parts.seen)));
+        let table = Mutex::new(Table::new((parts.limits)().table));
         let hub = Hub::new(Arc::clone(&parts.node_id), parts.clock, unix_ns());
         Arc::new(Self { parts, table, hub, listed_ns: AtomicU64::new(0), counts: watch::Sender::default() })
     }
 
     /// Works until the runtime ends.
     pub(super) async fn run(self: Arc<Self>) {
-        let (of_flows, of_packets) = (Arc::clone(&self.parts.source), Arc::clone(&self.parts.source));
-        let mut turns = Turns {
-            flow_programs: Switch::new("flow programs", move |on| of_flows.enable(on)),
-            packet_programs: Switch::new("packet counters", move |on| of_packets.count_packets(on)),
-            looked: (self.parts.clock)(),
-            lost: Lost { since_s: unix_ns() / 1_000_000_000, ..Lost::default() },
-        };
+        let mut turns = self.begin();
         let mut steps = tokio::time::interval(TURN);
         steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -139,7 +149,7 @@ impl Flows {
 
     /// A new reader; none if there are as many as there may be.
     pub(super) fn watch(&self, wish: Wish) -> Option<Feed> {
-        self.hub.join(wish, readers_max(&self.parts.seen), self.now())
+        self.hub.join(wish, (self.parts.limits)().readers_max, self.now())
     }
 
     /// What the API lists. Figures of flows that are still open are read as they stand.
@@ -188,6 +198,16 @@ impl Flows {
         let (open, closed) = table.sizes();
         let kernel_lost = self.parts.source.lost();
         Counts { open, closed, readers, reader_lost, readers_refused, kernel_lost, sums: table.sums() }
+    }
+
+    fn begin(&self) -> Turns {
+        let (of_flows, of_packets) = (Arc::clone(&self.parts.source), Arc::clone(&self.parts.source));
+        Turns {
+            flow_programs: Switch::new("flow programs", move |on| of_flows.enable(on)),
+            packet_programs: Switch::new("packet counters", move |on| of_packets.count_packets(on)),
+            looked: (self.parts.clock)(),
+            lost: Lost { since_s: unix_ns() / 1_000_000_000, ..Lost::default() },
+        }
     }
 
     fn turn(&self, turns: &mut Turns) {
@@ -256,7 +276,7 @@ impl Flows {
             told.extend(table.kernel_is_silent(now));
         }
         if looks {
-            table.bound(bounds(&self.parts.seen));
+            table.bound((self.parts.limits)().table);
             told.extend(table.tick(now, |cookie| source.record(cookie).is_some()));
         }
         told
@@ -323,19 +343,6 @@ impl Flows {
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn bounds(seen: &Seen) -> Bounds {
-    let flows = &seen.standing().adopted.snapshot.document.flows;
-    Bounds { open_max: count(flows.open_max), closed_max: count(flows.closed_max) }
-}
-
-fn readers_max(seen: &Seen) -> usize {
-    count(seen.standing().adopted.snapshot.document.flows.readers_max)
-}
-
-fn count(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn unix_ns() -> u64 {

@@ -64,7 +64,7 @@ impl Feed {
     }
 
     /// What is due at a step: losses, a heartbeat.
-    fn step(&mut self) -> Option<Bytes> {
+    pub(super) fn step(&mut self) -> Option<Bytes> {
         self.step += 1;
         let mut text = Vec::new();
         let lost = self.losses.0.swap(0, Ordering::Relaxed);

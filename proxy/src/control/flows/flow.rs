@@ -241,6 +241,3 @@ pub(super) enum Figures {
     Record(Record),
     Info(TcpInfo),
 }
-
-#[cfg(test)]
-mod tests;
