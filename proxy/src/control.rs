@@ -13,6 +13,7 @@ mod signal;
 mod supervisor;
 #[cfg(test)]
 mod testing;
+mod trust;
 
 use std::io;
 use std::net::SocketAddr;
@@ -185,10 +186,11 @@ fn run(
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
+    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
     let asked = seen.clone();
     let explain = move |question: &Question| {
-        let standing = asked.standing();
-        process.explain(question, &standing.adopted.snapshot, &standing.live)
+        let (standing, trust) = (asked.standing(), Arc::clone(&trust.borrow()));
+        process.explain(question, &standing.adopted.snapshot, &standing.live, &trust)
     };
     let state = api::State {
         node_id,

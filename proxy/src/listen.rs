@@ -2,8 +2,10 @@
 
 mod bind;
 mod client;
+mod crowd;
 mod quota;
 
 pub use bind::{Bind, BindError, Opened, open};
-pub use client::{Client, Doing, Stopped, Told, deadline};
+pub use client::{Client, Doing, Held, Stopped, Told, deadline};
+pub use crowd::{Counted, Crowd, Crowded, Member, Place};
 pub use quota::{Lease, Quota, Share};

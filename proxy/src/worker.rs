@@ -20,7 +20,8 @@ use crate::base::metric::{Counters, RouteCells};
 use crate::config::Snapshot;
 use crate::control::Facts;
 use crate::files::LogHandle;
-use crate::listen::{Client, Share, Told};
+use crate::listen::{Client, Crowd, Share, Told};
+use crate::policy::identity::Trust;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
@@ -40,6 +41,8 @@ pub struct Worker {
     pub facts: Arc<Facts>,
     /// Wall time.
     pub wall: Wall,
+    /// Shared with the other workers: what each client has at once.
+    pub crowd: Rc<Arc<Crowd>>,
     /// Random numbers.
     pub random: RefCell<fastrand::Rng>,
     /// Idle upstream connections.
@@ -138,11 +141,14 @@ impl Drop for InProgress<'_> {
 
 /// A generation and the endpoints of the moment, as one worker holds them: a request keeps one reference, which no
 /// other worker writes.
+#[derive(Clone)]
 pub struct Current {
     /// The configuration.
     pub snapshot: Arc<Snapshot>,
     /// The endpoints.
     pub live: Arc<Live>,
+    /// Whose word on the client counts.
+    pub trust: Arc<Trust>,
     /// Counters of its routes.
     pub cells: RouteCells,
     /// Open access logs, beside their formats in the snapshot.
@@ -162,6 +168,7 @@ impl Current {
         Self {
             snapshot: new.snapshot.clone(),
             live: new.live.clone(),
+            trust: new.snapshot.trust.clone(),
             cells: new.cells.clone(),
             logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
             shares: Rc::new(shares),

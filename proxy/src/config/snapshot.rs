@@ -7,6 +7,7 @@ use super::raw::{ErrorPages, Limits, Retry, Timeouts};
 use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::{Document, Problems};
 use crate::files::{LogSettings, Output};
+use crate::policy::identity::Trust;
 use crate::respond::{Page, Pages};
 use crate::route::{self, Edits};
 use crate::target::Groups;
@@ -19,6 +20,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// The document behind it.
     pub document: Arc<Document>,
+    /// Whose word on the client counts, as the files were when this was built.
+    pub trust: Arc<Trust>,
     /// Routes by listener.
     pub table: route::Table,
     /// Listeners, in the document's order.
@@ -97,6 +100,7 @@ impl Snapshot {
         environment: Environment<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
+        let trust = super::cidrs::trust(&document, problems).map(Arc::new);
         let table = route::Table::build(&document, problems);
         let mut pages = PageFiles::default();
         let listeners = document.listeners.iter().map(|listener| ListenerPlan {
@@ -131,7 +135,8 @@ impl Snapshot {
         if problems.is_fatal() {
             return None;
         }
-        Some(Self { generation, document: Arc::new(document), table, listeners, routes, groups: slots, access_logs })
+        let (document, trust, groups) = (Arc::new(document), trust?, slots);
+        Some(Self { generation, document, trust, table, listeners, routes, groups, access_logs })
     }
 }
 

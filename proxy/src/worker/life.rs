@@ -9,6 +9,7 @@ use crate::base::Instant;
 use crate::base::metric::Limit;
 use crate::control::facts::BEAT;
 use crate::listen::Told;
+use crate::policy::identity::Trust;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
 
 /// How long connections that were cut may take to unwind: they only have to be polled once.
@@ -87,6 +88,7 @@ impl Worker {
         match message {
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Live(live) => self.follow(live),
+            Message::Trust(generation, trust) => self.trust(generation, trust),
             Message::Listen(socket) => self.listen(socket),
             Message::Wake(wake) => self.balancers.borrow().wake(wake),
             Message::FlushLogs(told) => {
@@ -139,13 +141,15 @@ impl Worker {
             return;
         }
         self.balancers.borrow_mut().follow(live.routes());
-        *self.current.borrow_mut() = Rc::new(Current {
-            snapshot: current.snapshot.clone(),
-            live,
-            cells: current.cells.clone(),
-            logs: current.logs.clone(),
-            shares: current.shares.clone(),
-        });
+        self.current.replace(Rc::new(Current { live, ..Current::clone(&current) }));
+    }
+
+    /// Other trusted peers, same configuration.
+    fn trust(&self, generation: u64, trust: Arc<Trust>) {
+        let current = self.current();
+        if current.snapshot.generation == generation {
+            self.current.replace(Rc::new(Current { trust, ..Current::clone(&current) }));
+        }
     }
 
     /// Copies what the ring and the pool count to the cells that control reads.

@@ -9,6 +9,7 @@ use crate::base::metric::RouteCells;
 use crate::config::Snapshot;
 use crate::files::Log;
 use crate::listen::Quota;
+use crate::policy::identity::Trust;
 use crate::target::{Live, Wake};
 
 /// One message to one worker.
@@ -17,6 +18,8 @@ pub enum Message {
     Adopt(Box<Adoption>),
     /// Endpoints have changed.
     Live(Arc<Live>),
+    /// Lists of trusted peers have changed; for this generation alone, as a newer one has read them later.
+    Trust(u64, Arc<Trust>),
     /// A listener that could not be bound before now is.
     Listen(NewSocket),
     /// Stop accepting, close what is idle, finish the rest until `deadline`, cut what is left then.

@@ -15,7 +15,8 @@ use crate::control::facts::ListenerFact;
 use crate::control::port::{Adopted, FirstTable, Refusal};
 use crate::control::{self, Facts, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
-use crate::listen::{Bind, Opened, Quota, open};
+use crate::listen::{Bind, Crowd, Opened, Quota, open};
+use crate::policy::identity::Trust;
 use crate::request::explain::explain;
 use crate::ring::Sender;
 use crate::target::Live;
@@ -103,6 +104,7 @@ impl Process {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             reports: Arc::new(move |report| reports.send(report)),
+            crowd: Crowd::new(descriptors()),
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
@@ -304,6 +306,10 @@ impl control::Process for Process {
         self.send(worker, Message::Live(live.clone()))
     }
 
+    fn trust(&self, worker: usize, generation: u64, trust: &Arc<Trust>) -> bool {
+        self.send(worker, Message::Trust(generation, trust.clone()))
+    }
+
     fn drain(&self, worker: usize, deadline: Instant) -> bool {
         self.send(worker, Message::Drain { deadline })
     }
@@ -317,8 +323,14 @@ impl control::Process for Process {
         }
     }
 
-    fn explain(&self, question: &Question, snapshot: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered> {
-        explain(snapshot, live, question)
+    fn explain(
+        &self,
+        question: &Question,
+        snapshot: &Snapshot,
+        live: &Live,
+        trust: &Trust,
+    ) -> Result<serde_json::Value, Unanswered> {
+        explain(snapshot, live, trust, question)
     }
 }
 
@@ -389,4 +401,10 @@ fn ceiling(ceiling: Ceiling) -> u64 {
             limit.map_or(0, |limit| (limit as f64 * DESCRIPTOR_SHARE) as u64)
         }
     }
+}
+
+/// Descriptors that the process may have: no more connections, and hardly more requests in flight, can be counted.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
