@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub routes: Vec<RoutePlan>,
     /// The group models of forwarding routes, by slot.
     pub groups: Vec<Arc<Groups>>,
+    /// Whom the document bans, as its files were when it was built.
+    pub bans: super::bans::Listed,
     /// Access logs, in the document's order.
     pub access_logs: Vec<LogPlan>,
 }
@@ -132,11 +134,12 @@ impl Snapshot {
         table.warn(&document, problems);
         let logs = document.access_logs.iter().filter_map(|raw| log(raw, problems));
         let access_logs = logs.collect();
+        let bans = super::bans::Listed::read(&document, problems);
         if problems.is_fatal() {
             return None;
         }
         let (document, trust, groups) = (Arc::new(document), trust?, slots);
-        Some(Self { generation, document, trust, table, listeners, routes, groups, access_logs })
+        Some(Self { generation, document, trust, table, listeners, routes, groups, bans, access_logs })
     }
 }
 

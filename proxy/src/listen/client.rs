@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Lease, Place};
+use super::{Flow, Lease, Place};
 use crate::base::{Instant, Reason};
 use crate::ring::{self, Socket, Timer};
 
@@ -47,6 +47,8 @@ pub enum Stopped {
 
 /// One client connection.
 pub struct Client {
+    /// What control knows it by; ends before the socket does.
+    pub flow: Option<Flow>,
     /// Its socket.
     pub socket: Socket,
     /// The listener it came in by.
@@ -86,9 +88,17 @@ pub struct Held {
 
 impl Client {
     /// Takes an accepted socket, and its other end's address.
-    pub fn new(socket: Socket, peer: Option<SocketAddr>, listener: Arc<str>, port: u16, mut held: Held) -> Rc<Self> {
+    pub fn new(
+        socket: Socket,
+        peer: Option<SocketAddr>,
+        flow: Option<Flow>,
+        listener: Arc<str>,
+        port: u16,
+        mut held: Held,
+    ) -> Rc<Self> {
         let handshake = Cell::new(held.handshake.take());
         Rc::new(Self {
+            flow,
             socket,
             listener,
             peer,

@@ -70,7 +70,8 @@ impl Worker {
             Ok(held) => held,
             Err(refused) => return self.refuse(&socket, refused),
         };
-        let client = Client::new(socket, peer, listener.clone(), port, held);
+        let flow = self.flows.accepted(&socket, listener);
+        let client = Client::new(socket, peer, flow, listener.clone(), port, held);
         if self.is_draining() || self.retired.borrow().contains_key(listener) {
             client.tell(Told::Finish);
         }

@@ -107,6 +107,26 @@ choices! {
 }
 
 choices! {
+    /// Whether a rule acts.
+    pub enum RuleMode {
+        /// It does.
+        Enforce = "enforce",
+        /// It is evaluated and recorded, and the client does not see it.
+        Shadow = "shadow",
+    }
+}
+
+choices! {
+    /// What a rule does whose expression fails.
+    pub enum OnError {
+        /// It does not match.
+        Skip = "skip",
+        /// It matches.
+        Match = "match",
+    }
+}
+
+choices! {
     /// How a redirect's Location is made.
     pub enum RedirectMode {
         /// Another path on the same host.

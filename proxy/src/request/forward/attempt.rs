@@ -17,7 +17,7 @@ use crate::base::{Fault, Instant, Reason, Retry};
 use crate::buf::spare_vec;
 use crate::config::value::{Forwarded, UpstreamHost};
 use crate::http::{Before, Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
-use crate::listen::deadline;
+use crate::listen::{Flow, deadline};
 use crate::ring;
 use crate::target::Picked;
 use crate::transport::{Key, Upstream, exchange_fault};
@@ -66,6 +66,7 @@ impl<'b> Attempt<'_, '_, 'b> {
             Err(fault) => return self.failed(fault, false, &Progress::default(), began),
         };
         record.reused = upstream.is_reused();
+        record.upstream = upstream.flow.as_ref().map(Flow::cookie);
         let counted = (upstream.socket.received(), upstream.socket.sent());
         let tried = self.exchange_on(&upstream, began, record, body, response, edits, text).await;
         let counters = &self.forward.exchange.worker.counters;
@@ -79,6 +80,12 @@ impl<'b> Attempt<'_, '_, 'b> {
             Ok(None) => Tried::Done(Ok(())),
             Err(tried) => tried,
         }
+    }
+
+    /// The host of the target's URL.
+    fn host(&self) -> &str {
+        let target = &self.forward.live.groups().targets[usize::from(self.picked.target)];
+        target.origin().map_or("", |origin| host_of(&origin.authority))
     }
 
     fn failed(&self, fault: Fault, on_reused: bool, progress: &Progress, began: Instant) -> Tried {
@@ -111,7 +118,8 @@ impl<'b> Attempt<'_, '_, 'b> {
         let dialled = exchange.client.within(exchange.deadline, dial).await;
         record.spent(Phase::Connect, began, ring::now());
         let late = Fault::new(Reason::RequestTimeout);
-        let upstream = dialled.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))??;
+        let mut upstream = dialled.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))??;
+        upstream.flow = exchange.worker.flows.dialled(&upstream.socket, self.host());
         upstream.begin();
         Ok(upstream)
     }
@@ -337,5 +345,13 @@ impl Exchange<'_> {
         if self.who.is_ok_and(|who| !who.trusted) {
             self.current.trust.headers().for_each(|name| edits.remove(name.as_bytes()));
         }
+    }
+}
+
+/// An authority without its port.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => host,
+        _ => authority,
     }
 }
