@@ -10,6 +10,7 @@ use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
 use crate::policy::ban::Bans;
 use crate::policy::identity::Trust;
+use crate::policy::limit::Tables;
 use crate::target::Live;
 
 pub(super) fn clock() -> Instant {
@@ -43,7 +44,7 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
 /// The configuration that a document makes.
 pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
-    let environment = Environment { sticky_key: &[7; 32] };
+    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default() };
     let built = Snapshot::build(document, generation, environment, &mut problems);
     Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }

@@ -1,8 +1,9 @@
 //! What the process holds around its workers: sockets, logs, caps, counters; and how a new configuration reaches them.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
@@ -19,6 +20,7 @@ use crate::listen::{Bind, Crowd, Opened, Quota, open};
 use crate::policy::ban::Bans;
 use crate::policy::finding::Outlet;
 use crate::policy::identity::Trust;
+use crate::policy::limit;
 use crate::request::explain::explain;
 use crate::ring::Sender;
 use crate::target::Live;
@@ -51,6 +53,7 @@ pub struct Process {
     source: Source,
     writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
+    limits: limit::Tables,
     mailboxes: Vec<Sender<Message>>,
     state: Mutex<State>,
 }
@@ -130,6 +133,7 @@ impl Process {
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
             sticky_key,
+            limits: limit::Tables::new(secret(), epoch()),
             mailboxes: fleet.mailboxes().to_vec(),
             state: Mutex::new(State {
                 generation: 0,
@@ -150,7 +154,7 @@ impl Process {
         let mut state = self.lock();
         let mut problems = Problems::new();
         let generation = state.generation + 1;
-        let environment = Environment { sticky_key: &self.sticky_key };
+        let environment = Environment { sticky_key: &self.sticky_key, limits: &self.limits };
         let Some(snapshot) = Snapshot::build(document, generation, environment, &mut problems) else {
             return Err(problems);
         };
@@ -408,6 +412,18 @@ fn quotas(state: &mut State, document: &Document, workers: usize) -> Quotas {
         state.listeners.insert(name, own);
     }
     Quotas { requests: state.requests.clone(), connections: state.connections.clone(), listeners }
+}
+
+/// 128 bits that no client knows: the standard library keys its own tables from the system's random source.
+fn secret() -> [u8; 16] {
+    let random = || RandomState::new().hash_one(std::process::id());
+    (u128::from(random()) << 64 | u128::from(random())).to_le_bytes()
+}
+
+/// The Unix time at the monotonic clock's origin, as both clocks stand now.
+fn epoch() -> Duration {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    unix.saturating_sub(Duration::from_nanos(clock().nanos()))
 }
 
 fn ceiling(ceiling: Ceiling) -> u64 {
