@@ -1,6 +1,6 @@
 //! The layers before routing: who the client is, what a request is asked, and what becomes of it.
 //!
-//! [`identity`] tells who the client is, [`ban`] who is banned; [`expr`] reads what rules ask, [`rule`] walks them,
+//! [`identity`] says who the client is, [`ban`] who is banned; [`expr`] reads what rules ask, [`rule`] walks them,
 //! [`geoip`] tells where addresses are; [`limit`] counts requests, [`tier`] tells whom the kernel is to drop;
 //! [`finding`] adds denials up.
 

@@ -16,9 +16,10 @@ use crate::control::facts::ListenerFact;
 use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
 use crate::control::{self, Facts, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
-use crate::listen::{Bind, Opened, Quota, open};
+use crate::listen::{Bind, Crowd, Opened, Quota, open};
 use crate::policy::ban::Bans;
 use crate::policy::finding::Outlet;
+use crate::policy::identity::Trust;
 use crate::policy::limit;
 use crate::request::explain::explain;
 use crate::ring::Sender;
@@ -115,6 +116,7 @@ impl Process {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             reports: Arc::new(move |report| reports.send(report)),
+            crowd: Crowd::new(descriptors()),
             flows: flows.clone(),
             findings: findings.clone(),
             node_id: node_id.into(),
@@ -322,6 +324,10 @@ impl control::Process for Process {
         self.send(worker, Message::Live(live.clone()))
     }
 
+    fn trust(&self, worker: usize, generation: u64, trust: &Arc<Trust>) -> bool {
+        self.send(worker, Message::Trust(generation, trust.clone()))
+    }
+
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {
         self.send(worker, Message::Bans(bans.clone()))
     }
@@ -339,8 +345,14 @@ impl control::Process for Process {
         }
     }
 
-    fn explain(&self, question: &Question, snapshot: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered> {
-        explain(snapshot, live, question)
+    fn explain(
+        &self,
+        question: &Question,
+        snapshot: &Snapshot,
+        live: &Live,
+        trust: &Trust,
+    ) -> Result<serde_json::Value, Unanswered> {
+        explain(snapshot, live, trust, question)
     }
 }
 
@@ -423,4 +435,10 @@ fn ceiling(ceiling: Ceiling) -> u64 {
             limit.map_or(0, |limit| (limit as f64 * DESCRIPTOR_SHARE) as u64)
         }
     }
+}
+
+/// Descriptors that the process may have: no more connections, and hardly more requests in flight, can be counted.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
