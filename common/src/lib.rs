@@ -1,7 +1,7 @@
 //! What kernel and user space share: map keys and values, packet decoding, limiter arithmetic, the verdict.
 #![no_std]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "tables"))]
 extern crate std;
 
 pub mod abi;
@@ -9,4 +9,6 @@ pub mod gcra;
 pub mod packet;
 pub mod pressure;
 pub mod sketch;
+#[cfg(any(test, feature = "tables"))]
+pub mod tables;
 pub mod verdict;
