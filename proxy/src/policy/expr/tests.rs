@@ -234,7 +234,7 @@ fn what_asks_nothing_valid_is_told_where() {
         (r#"path.matches = "(""#.into(), r#"6:26: rate_limit login: match: path: bad regex "(": unclosed group"#),
         (
             r#"protocol = "htps""#.into(),
-            r#"6:22: rate_limit login: match: protocol: there is no "htps"; nearest: "http""#,
+            r#"6:22: rate_limit login: match: protocol: there is no "htps"; nearest: "https""#,
         ),
         (r#"listener = "wep""#.into(), r#"6:22: rate_limit login: match: listener: there is no "wep"; nearest: "web""#),
         (r#"country = "NL""#.into(), "6:11: rate_limit login: match: country needs a database: [geoip] has no db"),
@@ -250,7 +250,7 @@ fn what_asks_nothing_valid_is_told_where() {
             format!("path = \"{long}\""),
             "6:18: rate_limit login: match: path: a value of 513 octets; allowed: at most 512",
         ),
-        (format!("any = [{nodes}]"), "6:905: rate_limit login: match: more than 64 predicates and combinations"),
+        (format!("any = [{nodes}]"), "6:909: rate_limit login: match: more than 64 predicates and combinations"),
     ];
     let first = |matching: &String| {
         let wrong = compile(&format!("match = {{ {matching} }}")).map(|_| ()).unwrap_err();
