@@ -4,6 +4,7 @@
 //! What a value means (a pattern compiles, a redirect is possible) is judged by the stage that uses it; stages report
 //! [`Problem`]s through the [`At`] of the object they judge.
 
+pub mod bans;
 mod check;
 pub mod cidrs;
 mod format;
