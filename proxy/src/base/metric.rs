@@ -69,6 +69,7 @@ metrics! {
 
     CONNECTIONS_ACTIVE, "weir_connections_active", Gauge, [], "Open client connections";
     CONNECTIONS, "weir_connections_total", Counter, [], "Accepted client connections";
+    CONNECTIONS_RESET, "weir_connections_reset_total", Counter, [], "Open client connections that were reset because their peer was banned or put on the kernel's deny list";
     RECEIVED_BYTES, "weir_received_bytes_total", Counter, ["side"], "Octets received from clients and upstreams";
     SENT_BYTES, "weir_sent_bytes_total", Counter, ["side"], "Octets sent to clients and upstreams";
     UPSTREAM_CONNECTS, "weir_upstream_connects_total", Counter, [], "Upstream connections opened";

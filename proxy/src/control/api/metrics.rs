@@ -92,7 +92,11 @@ fn connections(text: &mut Text, state: &State) {
     cells(
         text,
         state,
-        [(metric::CONNECTIONS_ACTIVE, |c| &c.connections_active), (metric::CONNECTIONS, |c| &c.connections)],
+        [
+            (metric::CONNECTIONS_ACTIVE, |c| &c.connections_active),
+            (metric::CONNECTIONS, |c| &c.connections),
+            (metric::CONNECTIONS_RESET, |c| &c.connections_reset),
+        ],
     );
     let sum = |cell: fn(&Counters) -> &metric::Counter| state.sum(|counters| cell(counters).value());
     let received = [(["client"], sum(|c| &c.client_received)), (["upstream"], sum(|c| &c.upstream_received))];
