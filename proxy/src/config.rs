@@ -4,6 +4,7 @@
 //! What a value means (a pattern compiles, a redirect is possible) is judged by the stage that uses it; stages report
 //! [`Problem`]s through the [`At`] of the object they judge.
 
+pub mod bans;
 mod check;
 pub mod cidrs;
 mod format;
@@ -25,6 +26,7 @@ pub use number::duration_from_text;
 pub(crate) use problem::Position;
 pub use problem::{At, Code, Problem, Problems};
 pub use raw::Document;
+pub(crate) use reader::nearest;
 pub use reference::{Section, reference, sections};
 pub use snapshot::{Environment, Snapshot};
 pub use source::{DEFAULT, DOCUMENT_SIZE_MAX, default_document, load, load_as_far_as_possible, parse, read};

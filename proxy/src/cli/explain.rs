@@ -72,7 +72,7 @@ fn build(document: Document) -> Result<Snapshot, Problems> {
 
 fn ask(snapshot: &Snapshot, question: &Question) -> Result<Value, Unanswered> {
     let live = Live::initial(&snapshot.groups, 1, None, clock());
-    crate::request::explain::explain(snapshot, &live, question)
+    crate::request::explain::explain(snapshot, &live, &snapshot.trust, question)
 }
 
 fn question(arguments: &Arguments) -> Question {

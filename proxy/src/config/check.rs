@@ -6,7 +6,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::problem::{At, Code};
-use super::raw::{AccessLog, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target};
+use super::raw::{
+    AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target,
+};
 use super::reader::{Reader, nearest};
 use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
 pub(super) use limit::{deny_response, kernel_tier, rate_limit};
@@ -126,6 +128,14 @@ pub(super) fn client_proxy(proxy: &mut ClientProxy, reader: &mut Reader) {
     match (proxy.cidrs.is_empty(), &proxy.file) {
         (true, None) => reader.push(proxy.at.problem("", "needs cidrs or a file of them")),
         (false, Some(_)) => reader.push(proxy.at.problem("file", "has both cidrs and a file")),
+        _ => (),
+    }
+}
+
+pub(super) fn ban(ban: &mut Ban, reader: &mut Reader) {
+    match (&ban.cidr, &ban.file) {
+        (None, None) => reader.push(ban.at.problem("", "needs a cidr or a file of them")),
+        (Some(_), Some(_)) => reader.push(ban.at.problem("file", "has both a cidr and a file")),
         _ => (),
     }
 }

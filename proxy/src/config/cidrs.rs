@@ -10,10 +10,17 @@ use super::value::PeerNet;
 use super::{Problem, Problems};
 use crate::policy::identity::{Manner, Trust};
 
-/// Octets that such a file may have.
-const FILE_MAX: u64 = 16 << 20;
-/// Entries that such a file may have.
-const ENTRIES_MAX: usize = 100_000;
+/// What such a file may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Octets.
+    pub octets: u64,
+    /// Entries.
+    pub entries: usize,
+}
+
+/// A list of trusted peers.
+const PEERS: Bounds = Bounds { octets: 16 << 20, entries: 100_000 };
 
 /// Whose word on the client counts. Wrong entries go to `problems`, and then there is no table.
 pub fn trust(document: &Document, problems: &mut Problems) -> Option<Trust> {
@@ -51,7 +58,9 @@ fn manner(proxy: &ClientProxy) -> Manner {
 
 fn peers(proxy: &ClientProxy) -> Result<Vec<PeerNet>, Problem> {
     match &proxy.file {
-        Some(path) => read(path).map_err(|why| proxy.at.problem("file", format!("file = {}: {why}", path.display()))),
+        Some(path) => {
+            read(path, PEERS).map_err(|why| proxy.at.problem("file", format!("file = {}: {why}", path.display())))
+        }
         None => Ok(proxy.cidrs.clone()),
     }
 }
@@ -60,25 +69,25 @@ fn peers(proxy: &ClientProxy) -> Result<Vec<PeerNet>, Problem> {
 ///
 /// # Errors
 /// What is wrong with it, with the line.
-pub fn read<T: FromText>(path: &Path) -> Result<Vec<T>, String> {
+pub fn read<T: FromText>(path: &Path, bounds: Bounds) -> Result<Vec<T>, String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    if text.len() as u64 > FILE_MAX {
-        return Err(format!("is larger than {} MiB", FILE_MAX >> 20));
+    file.take(bounds.octets + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > bounds.octets {
+        return Err(format!("is larger than {} MiB", bounds.octets >> 20));
     }
-    parse(&text)
+    parse(&text, bounds.entries)
 }
 
-fn parse<T: FromText>(text: &str) -> Result<Vec<T>, String> {
+fn parse<T: FromText>(text: &str, entries_max: usize) -> Result<Vec<T>, String> {
     let mut entries = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let entry = line.split('#').next().unwrap_or_default().trim();
         if entry.is_empty() {
             continue;
         }
-        if entries.len() == ENTRIES_MAX {
-            return Err(format!("has more than {ENTRIES_MAX} entries"));
+        if entries.len() == entries_max {
+            return Err(format!("has more than {entries_max} entries"));
         }
         entries.push(T::from_text(entry).map_err(|why| format!("line {number}: {why}"))?);
     }
@@ -101,12 +110,11 @@ mod tests {
 
     #[test]
     fn lines_hold_peers_and_comments() {
-        let read = parse::<PeerNet>("# ours\n10.0.0.0/8\n\n  2001:db8::1  # one\nunix\n").expect("a list");
+        let read = parse::<PeerNet>("# ours\n10.0.0.0/8\n\n  2001:db8::1  # one\nunix\n", 3).expect("a list");
         let nets = ["10.0.0.0/8", "2001:db8::1/128"].map(|net| PeerNet::Net(net.parse().expect("a network")));
         assert_eq!(read, [nets[0], nets[1], PeerNet::Unix]);
-        assert!(parse::<PeerNet>("::1\nten\n").expect_err("no address").starts_with("line 2: must be"));
-        let many = "::1\n".repeat(ENTRIES_MAX + 1);
-        assert_eq!(parse::<PeerNet>(&many).expect_err("many"), "has more than 100000 entries");
+        assert!(parse::<PeerNet>("::1\nten\n", 3).expect_err("no address").starts_with("line 2: must be"));
+        assert_eq!(parse::<PeerNet>(&"::1\n".repeat(4), 3).expect_err("many"), "has more than 3 entries");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The document as plain structs: one table of keys per object, nothing judged beyond each value itself.
 
+mod ban;
 mod client;
+mod flows;
 mod geoip;
 mod global;
 mod listener;
@@ -11,7 +13,9 @@ mod route;
 mod rule;
 mod target;
 
+pub use ban::{Audit, Ban};
 pub use client::{ClientProxy, Clients, Connections};
+pub use flows::Flows;
 pub use geoip::GeoIp;
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
 pub use global::{Timeouts, TimeoutsOverlay};
@@ -44,6 +48,10 @@ config_table! {
         client: Sub<Clients>;
         /// What one client may have at once.
         connections: Sub<Connections>;
+        /// Who is banned.
+        bans as "ban": Objects<Ban>, at most 10_000;
+        /// How denials are kept.
+        audit: Sub<Audit>;
         /// Bounds of what a request may be and use.
         limits: Sub<Limits>;
         /// Bounds of how long things may take.
@@ -66,6 +74,8 @@ config_table! {
         management: Sub<Management>;
         /// A listener for metrics alone.
         metrics: Sub<Metrics>;
+        /// What is kept of TCP connections.
+        flows: Sub<Flows>;
         /// What this machine is called.
         node: Sub<Node>;
         /// weir's own log.

@@ -7,6 +7,7 @@ use super::raw::{ErrorPages, Limits, Retry, Timeouts};
 use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::{Document, Problems};
 use crate::files::{LogSettings, Output};
+use crate::policy::identity::Trust;
 use crate::policy::limit::{self, Limit};
 use crate::policy::rule::RulesBuilder;
 use crate::respond::{Page, Pages};
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// The document behind it.
     pub document: Arc<Document>,
+    /// Whose word on the client counts, as the files were when this was built.
+    pub trust: Arc<Trust>,
     /// Routes by listener.
     pub table: route::Table,
     /// Listeners, in the document's order.
@@ -31,6 +34,8 @@ pub struct Snapshot {
     pub rate_limits: crate::policy::Rules<Limit>,
     /// The group models of forwarding routes, by slot.
     pub groups: Vec<Arc<Groups>>,
+    /// Whom the document bans, as its files were when it was built.
+    pub bans: super::bans::Listed,
     /// Access logs, in the document's order.
     pub access_logs: Vec<LogPlan>,
 }
@@ -103,6 +108,7 @@ impl Snapshot {
         environment: Environment<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
+        let trust = super::cidrs::trust(&document, problems).map(Arc::new);
         let table = route::Table::build(&document, problems);
         let mut pages = PageFiles::default();
         let listeners = document.listeners.iter().map(|listener| ListenerPlan {
@@ -134,12 +140,13 @@ impl Snapshot {
         table.warn(&document, problems);
         let logs = document.access_logs.iter().filter_map(|raw| log(raw, problems));
         let access_logs = logs.collect();
+        let bans = super::bans::Listed::read(&document, problems);
         let rate_limits = rate_limits(&document, environment.limits, problems);
         if problems.is_fatal() {
             return None;
         }
-        let document = Arc::new(document);
-        Some(Self { generation, document, table, listeners, routes, rate_limits, groups: slots, access_logs })
+        let (document, trust, groups) = (Arc::new(document), trust?, slots);
+        Some(Self { generation, document, trust, table, listeners, routes, rate_limits, groups, bans, access_logs })
     }
 }
 

@@ -12,6 +12,7 @@ use super::reader::{Reader, Spot};
 mod host;
 mod key_part;
 mod matching;
+mod moment;
 mod peer;
 mod word;
 
@@ -21,6 +22,7 @@ pub(crate) use host::authority;
 pub use key_part::KeyPart;
 pub use matching::{Expression, Matching};
 pub(crate) use matching::{Named, Tree};
+pub use moment::Moment;
 pub use peer::PeerNet;
 pub use word::*;
 
