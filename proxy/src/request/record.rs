@@ -10,6 +10,7 @@ use crate::base::metric::Phase;
 use crate::base::{Instant, Reason};
 use crate::http::{Request, Version};
 use crate::listen::Client;
+use crate::policy::finding::{Denial, Kind};
 use crate::ring;
 use crate::trace::flow::{Verdict, is_denial};
 use crate::trace::{Fields, Outcome, Phases};
@@ -97,12 +98,30 @@ impl Record {
             }
         }
         current.cells.slot(self.route).finished(self.status, total);
+        if Kind::of(self.reason) == Some(Kind::BadRequest) {
+            self.tell_findings(exchange);
+        }
         if worker.flows.wants(self.reason) {
             self.tell_flows(exchange);
         }
         if !current.logs.is_empty() {
             self.log(exchange, body, total, bytes_in, bytes_out);
         }
+    }
+
+    /// A request whose form breaks a rule.
+    #[cold]
+    fn tell_findings(&self, exchange: &Exchange<'_>) {
+        let Exchange { worker, client, request, .. } = exchange;
+        worker.found(&Denial {
+            listener: &client.listener,
+            host: request.host(),
+            dst_port: Some(client.port).filter(|port| *port != 0),
+            client: client.peer_ip(),
+            status: self.status,
+            request: Some(self.id),
+            ..Denial::new(Kind::BadRequest, "http", self.reason.token(), self.reason)
+        });
     }
 
     fn octets(&self, client: &Client, head: usize, body: &ClientBody) -> (u64, u64) {

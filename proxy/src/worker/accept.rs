@@ -8,6 +8,7 @@ use super::{NewSocket, Worker};
 use crate::base::Reason;
 use crate::base::metric::Limit;
 use crate::listen::{Client, Told};
+use crate::policy::finding::{Denial, Kind};
 use crate::request;
 use crate::ring::{self, Listener, Socket, sleep_until};
 
@@ -69,6 +70,12 @@ impl Worker {
         let Some(leases) = leases else {
             self.counters.limit(Limit::Connections);
             self.counters.reason(Reason::ConnectionLimit);
+            self.found(&Denial {
+                listener,
+                dst_port: Some(port).filter(|port| *port != 0),
+                client: socket.peer_addr().map(|peer| peer.ip().to_canonical()),
+                ..Denial::new(Kind::ConnectionLimit, "limits", "connections_max", Reason::ConnectionLimit)
+            });
             socket.set_linger_reset();
             self.flows.refused(&socket, listener, Reason::ConnectionLimit, None);
             return;
