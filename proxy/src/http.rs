@@ -33,7 +33,7 @@ pub use host::{HostError, normalise_host};
 pub use known::Known;
 pub use octets::{is_field_value, is_token};
 pub use parse::{HeadLimits, Underscore, parse_request};
-pub use path::{Paths, encode_path, read_path};
+pub use path::{Paths, encode_path, has_path_prefix, read_path};
 pub use query::{Pairs, query_pairs};
 pub use response::{INTERIM_MAX, Response, ResponseHead, parse_response, status_text};
 pub use upgrade::{WebSocket, websocket_accept};

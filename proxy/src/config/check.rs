@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::problem::{At, Code};
-use super::raw::{AccessLog, Document, Health, Listener, Management, Outlier, Resolver, Route, Target};
+use super::raw::{AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target};
 use super::reader::{Reader, nearest};
 use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
 
@@ -100,6 +100,26 @@ pub(super) fn listener(listener: &mut Listener, reader: &mut Reader) {
     let unix = listener.bind.iter().any(|bind| matches!(bind, Bind::Unix(_)));
     for key in ["mode", "owner", "group"].into_iter().filter(|key| !unix && listener.at.has(key)) {
         reader.push(listener.at.problem(key, format!("{key} is for socket files: no bind is unix:")));
+    }
+}
+
+pub(super) fn client_proxy(proxy: &mut ClientProxy, reader: &mut Reader) {
+    if !is_token(&proxy.header) {
+        let message = format!("header = \"{}\" is not a field name", proxy.header.escape_debug());
+        reader.push(proxy.at.problem("header", message));
+    }
+    match (proxy.cidrs.is_empty(), &proxy.file) {
+        (true, None) => reader.push(proxy.at.problem("", "needs cidrs or a file of them")),
+        (false, Some(_)) => reader.push(proxy.at.problem("file", "has both cidrs and a file")),
+        _ => (),
+    }
+}
+
+pub(super) fn ban(ban: &mut Ban, reader: &mut Reader) {
+    match (&ban.cidr, &ban.file) {
+        (None, None) => reader.push(ban.at.problem("", "needs a cidr or a file of them")),
+        (Some(_), Some(_)) => reader.push(ban.at.problem("file", "has both a cidr and a file")),
+        _ => (),
     }
 }
 

@@ -1,20 +1,28 @@
 //! The document as plain structs: one table of keys per object, nothing judged beyond each value itself.
 
+mod ban;
+mod client;
 mod flows;
+mod geoip;
 mod global;
 mod listener;
 mod log;
 mod pages;
 mod route;
+mod rule;
 mod target;
 
+pub use ban::{Audit, Ban};
+pub use client::{ClientProxy, Clients, Connections};
 pub use flows::Flows;
+pub use geoip::GeoIp;
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
 pub use global::{Timeouts, TimeoutsOverlay};
 pub use listener::Listener;
 pub use log::{AccessLog, Log};
 pub use pages::{ErrorPages, Template};
 pub use route::{FieldMatch, HeaderEdits, Redirect, RequestHeaders, ResponseHeaders, Rewrite, Route, RouteLimits};
+pub use rule::RuleKeys;
 pub use target::{Health, Outlier, Split, StaticAnswer, Sticky, Target};
 
 use super::check;
@@ -34,6 +42,14 @@ config_table! {
         routes as "route": Objects<Route>, at most 100_000;
         /// Bodies that static answers share.
         templates as "template": Objects<Template>, at most 10_000;
+        /// Who the client is.
+        client: Sub<Clients>;
+        /// What one client may have at once.
+        connections: Sub<Connections>;
+        /// Who is banned.
+        bans as "ban": Objects<Ban>, at most 10_000;
+        /// How denials are kept.
+        audit: Sub<Audit>;
         /// Bounds of what a request may be and use.
         limits: Sub<Limits>;
         /// Bounds of how long things may take.
@@ -44,6 +60,8 @@ config_table! {
         pool: Sub<Pool>;
         /// How hostnames of targets are resolved.
         resolver: Sub<Resolver>;
+        /// Databases of addresses.
+        geoip: Sub<GeoIp>;
         /// Pages for weir's own errors.
         error_pages: Sub<ErrorPages>;
         /// How the process ends.

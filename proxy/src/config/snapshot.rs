@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub routes: Vec<RoutePlan>,
     /// The group models of forwarding routes, by slot.
     pub groups: Vec<Arc<Groups>>,
+    /// Whom the document bans, as its files were when it was built.
+    pub bans: super::bans::Listed,
     /// Access logs, in the document's order.
     pub access_logs: Vec<LogPlan>,
 }
@@ -128,10 +130,11 @@ impl Snapshot {
         table.warn(&document, problems);
         let logs = document.access_logs.iter().filter_map(|raw| log(raw, problems));
         let access_logs = logs.collect();
+        let bans = super::bans::Listed::read(&document, problems);
         if problems.is_fatal() {
             return None;
         }
-        Some(Self { generation, document: Arc::new(document), table, listeners, routes, groups: slots, access_logs })
+        Some(Self { generation, document: Arc::new(document), table, listeners, routes, groups: slots, bans, access_logs })
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) use server::Listeners;
 pub(super) use stats::Window;
 
 use super::flows::Flows;
+use super::bans::BanList;
 use super::live::FlipTable;
 use super::performance::PerformanceMode;
 use super::port::{Question, Unanswered};
@@ -52,6 +53,7 @@ pub(super) struct State {
     pub(super) resolver: Arc<Resolver>,
     pub(super) probe_counts: Arc<probe::Counts>,
     pub(super) readiness: watch::Receiver<Arc<Readiness>>,
+    pub(super) bans: Arc<BanList>,
     pub(super) explain: Explain,
     pub(super) flows: Arc<Flows>,
     pub(super) performance: Arc<PerformanceMode>,

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::port::{Adopted, FirstTable, Process, Question, Refusal, Unanswered};
+use super::port::{Adopted, Beside, FirstTables, Process, Question, Refusal, Unanswered};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
+use crate::policy::ban::Bans;
 use crate::target::Live;
 
 pub(super) fn clock() -> Instant {
@@ -51,6 +52,7 @@ pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
 pub(super) struct Told {
     pub(super) generation: u64,
     pub(super) tables: Vec<Arc<Live>>,
+    pub(super) bans: Arc<Bans>,
     pub(super) drains: Vec<Instant>,
     /// Takes nothing any more.
     pub(super) full: bool,
@@ -93,13 +95,14 @@ impl Process for Remembering {
         }
     }
 
-    fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal> {
+    fn adopt(&self, document: Document, beside: &mut FirstTables<'_>) -> Result<Adopted, Refusal> {
         let generation = self.worker(0).generation + 1;
         let snapshot = snapshot(document, generation);
-        let live = live(&snapshot);
+        let Beside { live, bans } = beside(&snapshot);
         for worker in 0..self.workers.len() {
             self.worker(worker).generation = generation;
             self.worker(worker).tables.push(Arc::clone(&live));
+            self.worker(worker).bans = Arc::clone(&bans);
         }
         Ok(Adopted { snapshot, logs: Vec::new() })
     }
@@ -112,6 +115,14 @@ impl Process for Remembering {
         let mut worker = self.worker(worker);
         if !worker.full {
             worker.tables.push(Arc::clone(live));
+        }
+        !worker.full
+    }
+
+    fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {
+        let mut worker = self.worker(worker);
+        if !worker.full {
+            worker.bans = Arc::clone(bans);
         }
         !worker.full
     }

@@ -13,6 +13,7 @@ use crate::base::metric::Counters;
 use crate::control::Facts;
 use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
 use crate::listen::Teller;
+use crate::policy::finding::Outlet;
 use crate::target::{Balancers, Report, Wake};
 use crate::trace::flow::Notes;
 
@@ -32,6 +33,8 @@ pub struct Shared {
     pub reports: Arc<dyn Fn(Report) -> bool + Send + Sync>,
     /// Takes what becomes of connections.
     pub flows: Arc<Notes>,
+    /// Takes denials, added up.
+    pub findings: Arc<Outlet>,
     /// This node's name.
     pub node_id: Arc<str>,
 }
@@ -179,6 +182,9 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         budgets: RefCell::default(),
         reports: Box::new(move |report| reports(report)),
         flows: Teller::new(shared.flows.clone(), number, shared.counters[number].clone()),
+        findings_out: shared.findings.clone(),
+        findings: RefCell::default(),
+        findings_begun: ring::Event::new(),
         node_id: shared.node_id.clone(),
         missed_wakes: Box::new(move || others.missed[number].swap(false, Relaxed)),
         current: RefCell::new(Rc::new(super::Current::of(first))),

@@ -12,10 +12,12 @@ use crate::config::snapshot::LogPlan;
 use crate::config::value::{Bind as RawBind, Ceiling};
 use crate::config::{At, Document, Environment, Problem, Problems, Snapshot, raw};
 use crate::control::facts::ListenerFact;
-use crate::control::port::{Adopted, FirstTable, Refusal};
+use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
 use crate::control::{self, Facts, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
 use crate::listen::{Bind, Opened, Quota, open};
+use crate::policy::ban::Bans;
+use crate::policy::finding::Outlet;
 use crate::request::explain::explain;
 use crate::ring::Sender;
 use crate::target::Live;
@@ -43,6 +45,8 @@ pub struct Process {
     pub routes: Arc<RouteTable>,
     /// What workers tell of connections.
     pub flows: Arc<Notes>,
+    /// What workers have denied.
+    pub findings: Arc<Outlet>,
     source: Source,
     writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
@@ -103,11 +107,13 @@ impl Process {
     pub fn start(source: Source, workers: u32, node_id: &str, reports: Reports) -> Result<(Self, Fleet), FleetError> {
         let workers = if workers == 0 { cores().len().max(1) } else { workers as usize };
         let flows = Arc::<Notes>::default();
+        let findings = Arc::<Outlet>::default();
         let shared = Shared {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             reports: Arc::new(move |report| reports.send(report)),
             flows: flows.clone(),
+            findings: findings.clone(),
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
@@ -118,6 +124,7 @@ impl Process {
             counters: shared.counters,
             routes: Arc::new(RouteTable::new(workers, SERIES_MAX)),
             flows,
+            findings,
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
             sticky_key,
@@ -137,7 +144,7 @@ impl Process {
         Ok((process, fleet))
     }
 
-    fn build(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Problems> {
+    fn build(&self, document: Document, beside: &mut FirstTables<'_>) -> Result<Adopted, Problems> {
         let mut state = self.lock();
         let mut problems = Problems::new();
         let generation = state.generation + 1;
@@ -160,11 +167,12 @@ impl Process {
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
         self.deal(&mut state, opened);
-        let live = live(&snapshot);
+        let Beside { live, bans } = beside(&snapshot);
         for (hand, cells) in state.hands.iter_mut().zip(cells) {
             hand.adoption = Some(Box::new(Adoption {
                 snapshot: snapshot.clone(),
                 live: live.clone(),
+                bans: bans.clone(),
                 cells,
                 logs: logs.clone(),
                 quotas: quotas.clone(),
@@ -291,8 +299,8 @@ impl control::Process for Process {
     }
 
     /// At the first time an address that cannot be bound does not stop the others; later it refuses the whole.
-    fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal> {
-        self.build(document, live).map_err(Refusal::from)
+    fn adopt(&self, document: Document, beside: &mut FirstTables<'_>) -> Result<Adopted, Refusal> {
+        self.build(document, beside).map_err(Refusal::from)
     }
 
     fn bind(&self) {
@@ -308,6 +316,10 @@ impl control::Process for Process {
 
     fn follow(&self, worker: usize, live: &Arc<Live>) -> bool {
         self.send(worker, Message::Live(live.clone()))
+    }
+
+    fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {
+        self.send(worker, Message::Bans(bans.clone()))
     }
 
     fn drain(&self, worker: usize, deadline: Instant) -> bool {

@@ -130,6 +130,7 @@ labels! {
     Log, "log", "lines of weir's own log";
     Flow, "flow", "notes about connections, from a worker to control";
     Wiretap, "wiretap", "events of the wiretap, from control to a reader";
+    Finding, "finding", "denials for findings, from a worker to control";
 }
 
 /// A row of cells, one per value of a label.
@@ -205,7 +206,12 @@ impl Counters {
 
     /// Counts a message that found its queue full.
     pub fn lost(&self, queue: Queue) {
-        self.lost.0[queue as usize].add(1);
+        self.lost_times(queue, 1);
+    }
+
+    /// Counts so many messages that found their queue full.
+    pub fn lost_times(&self, queue: Queue, times: u64) {
+        self.lost.0[queue as usize].add(times);
     }
 
     /// Counts the time a request spent in a stage.

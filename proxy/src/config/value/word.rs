@@ -33,6 +33,28 @@ choices! {
 }
 
 choices! {
+    /// How a trusted peer's header names the client.
+    pub enum ClientMode {
+        /// Hops from right to left; the first that is no trusted peer is the client.
+        TrustedChain = "trusted_chain",
+        /// One line with one address.
+        SingleIp = "single_ip",
+    }
+}
+
+choices! {
+    /// Who the client is where a trusted peer does not say, or says it wrongly.
+    pub enum ClientDoubt {
+        /// Nobody knows.
+        Unknown = "unknown",
+        /// The peer itself.
+        Peer = "peer",
+        /// The request is refused.
+        Reject = "reject",
+    }
+}
+
+choices! {
     /// How the upstream learns who the client is.
     pub enum Forwarded {
         /// X-Forwarded-For, -Host, -Proto, -Port and X-Real-IP.
@@ -81,6 +103,26 @@ choices! {
         Regex = "regex",
         /// It is there, whatever it is.
         Present = "present",
+    }
+}
+
+choices! {
+    /// Whether a rule acts.
+    pub enum RuleMode {
+        /// It does.
+        Enforce = "enforce",
+        /// It is evaluated and recorded, and the client does not see it.
+        Shadow = "shadow",
+    }
+}
+
+choices! {
+    /// What a rule does whose expression fails.
+    pub enum OnError {
+        /// It does not match.
+        Skip = "skip",
+        /// It matches.
+        Match = "match",
     }
 }
 

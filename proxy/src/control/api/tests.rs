@@ -53,6 +53,8 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         routes: Arc::clone(&routes),
         reports: Reports::channel().1,
         flows: Arc::default(),
+        state: Arc::new(crate::control::state::StateDir::none("a test")),
+        findings: Arc::default(),
         process: Arc::<Remembering>::default() as Arc<dyn Process>,
     };
     let control = Control::start(settings, wiring, document)?;
