@@ -205,7 +205,7 @@ fn run(
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
-    let performance = Arc::new(performance::PerformanceMode::load(None));
+    let performance = Arc::new(performance::PerformanceMode::load(state));
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {
         node_id: Arc::clone(&node_id),

@@ -11,6 +11,7 @@ use weir_common::abi::wire::Wire;
 use super::*;
 use crate::base::Reason;
 use crate::base::id::RequestId;
+use crate::control::state::StateDir;
 use crate::trace::flow::{Closed, News, Note, Opened, Side, Verdict};
 
 const S: u64 = 1_000_000_000;
@@ -101,7 +102,7 @@ struct Bench {
 
 fn bench() -> Bench {
     let (fake, notes) = (Arc::<Fake>::default(), Arc::<Notes>::default());
-    let mode = Arc::new(PerformanceMode::load(None));
+    let mode = Arc::new(PerformanceMode::load(Arc::new(StateDir::none("a test"))));
     let limits = Limits { table: Bounds { open_max: 10_000, closed_max: 10_000 }, readers_max: 2 };
     let flows = Flows::new(Parts {
         node_id: "n1".into(),
