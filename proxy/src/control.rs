@@ -17,6 +17,7 @@ pub mod state;
 mod supervisor;
 #[cfg(test)]
 mod testing;
+mod trust;
 
 use std::io;
 use std::net::SocketAddr;
@@ -218,10 +219,11 @@ fn run(
     });
     tokio::spawn(Arc::clone(&flows).run());
 
+    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
     let asked = seen.clone();
     let explain = move |question: &Question| {
-        let standing = asked.standing();
-        process.explain(question, &standing.adopted.snapshot, &standing.live)
+        let (standing, trust) = (asked.standing(), Arc::clone(&trust.borrow()));
+        process.explain(question, &standing.adopted.snapshot, &standing.live, &trust)
     };
     let state = api::State {
         node_id,

@@ -21,9 +21,10 @@ use crate::base::metric::{Counters, RouteCells};
 use crate::config::Snapshot;
 use crate::control::Facts;
 use crate::files::LogHandle;
-use crate::listen::{Client, Share, Teller, Told};
+use crate::listen::{Client, Crowd, Share, Teller, Told};
 use crate::policy::ban::Bans;
 use crate::policy::finding::{Findings, Outlet};
+use crate::policy::identity::Trust;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
@@ -43,6 +44,8 @@ pub struct Worker {
     pub facts: Arc<Facts>,
     /// Wall time.
     pub wall: Wall,
+    /// Shared with the other workers: what each client has at once.
+    pub crowd: Rc<Arc<Crowd>>,
     /// Random numbers.
     pub random: RefCell<fastrand::Rng>,
     /// Idle upstream connections.
@@ -155,6 +158,8 @@ pub struct Current {
     pub snapshot: Arc<Snapshot>,
     /// The endpoints.
     pub live: Arc<Live>,
+    /// Whose word on the client counts.
+    pub trust: Arc<Trust>,
     /// Who is banned.
     pub bans: Arc<Bans>,
     /// Counters of its routes.
@@ -176,6 +181,7 @@ impl Current {
         Self {
             snapshot: new.snapshot.clone(),
             live: new.live.clone(),
+            trust: new.snapshot.trust.clone(),
             bans: new.bans.clone(),
             cells: new.cells.clone(),
             logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
@@ -186,6 +192,11 @@ impl Current {
     /// The same with other endpoints.
     fn with_live(&self, live: Arc<Live>) -> Self {
         Self { live, ..self.clone() }
+    }
+
+    /// The same with other trusted peers.
+    fn with_trust(&self, trust: Arc<Trust>) -> Self {
+        Self { trust, ..self.clone() }
     }
 
     /// The same with other bans.

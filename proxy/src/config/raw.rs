@@ -8,6 +8,7 @@ mod global;
 mod listener;
 mod log;
 mod pages;
+mod rate_limit;
 mod route;
 mod rule;
 mod target;
@@ -21,6 +22,7 @@ pub use global::{Timeouts, TimeoutsOverlay};
 pub use listener::Listener;
 pub use log::{AccessLog, Log};
 pub use pages::{ErrorPages, Template};
+pub use rate_limit::{DenyResponse, KernelTier, RateLimit};
 pub use route::{FieldMatch, HeaderEdits, Redirect, RequestHeaders, ResponseHeaders, Rewrite, Route, RouteLimits};
 pub use rule::RuleKeys;
 pub use target::{Health, Outlier, Split, StaticAnswer, Sticky, Target};
@@ -62,6 +64,8 @@ config_table! {
         resolver: Sub<Resolver>;
         /// Databases of addresses.
         geoip: Sub<GeoIp>;
+        /// How many requests of a key may pass in which time.
+        rate_limits as "rate_limit": Objects<RateLimit>, at most 1000;
         /// Pages for weir's own errors.
         error_pages: Sub<ErrorPages>;
         /// How the process ends.

@@ -9,6 +9,8 @@ use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
 use crate::policy::ban::Bans;
+use crate::policy::identity::Trust;
+use crate::policy::limit::Tables;
 use crate::target::Live;
 
 pub(super) fn clock() -> Instant {
@@ -42,7 +44,7 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
 /// The configuration that a document makes.
 pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
-    let environment = Environment { sticky_key: &[7; 32] };
+    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default() };
     let built = Snapshot::build(document, generation, environment, &mut problems);
     Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }
@@ -139,7 +141,17 @@ impl Process for Remembering {
         self.reopened.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn explain(&self, question: &Question, _: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered> {
+    fn trust(&self, worker: usize, _: u64, _: &Arc<Trust>) -> bool {
+        !self.worker(worker).full
+    }
+
+    fn explain(
+        &self,
+        question: &Question,
+        _: &Snapshot,
+        live: &Live,
+        _: &Trust,
+    ) -> Result<serde_json::Value, Unanswered> {
         if question.listener.as_deref().is_some_and(|name| name != "web") {
             return Err(Unanswered { field: Some("listener"), message: "no such listener".to_owned() });
         }

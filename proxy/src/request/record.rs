@@ -146,7 +146,8 @@ impl Record {
             start_unix_ns: self.start_unix_ns,
             total,
             phases: self.phases,
-            client_ip: client.peer_ip(),
+            request_id: exchange.given_id,
+            client_ip: exchange.client_ip(),
             peer_ip: client.peer_ip(),
             http_version: Some(match request.version() {
                 Version::Http10 => "1.0",

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use super::{Message, Wall, Worker, life};
 use crate::base::metric::Counters;
 use crate::control::Facts;
+use crate::listen::Crowd;
 use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
 use crate::listen::Teller;
 use crate::policy::finding::Outlet;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub counters: Arc<[Arc<Counters>]>,
     /// Takes what requests met at endpoints; false if there is no room.
     pub reports: Arc<dyn Fn(Report) -> bool + Send + Sync>,
+    /// What each client has at once.
+    pub crowd: Arc<Crowd>,
     /// Takes what becomes of connections.
     pub flows: Arc<Notes>,
     /// Takes denials, added up.
@@ -176,6 +179,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         counters: shared.counters[number].clone(),
         facts: shared.facts.clone(),
         wall: Wall::new(ring::now()),
+        crowd: Rc::new(shared.crowd.clone()),
         random: RefCell::new(random),
         pool: RefCell::default(),
         balancers: RefCell::new(Balancers::new(number, seed, move |wake| send_wake(&sent, wake))),

@@ -10,6 +10,7 @@ use crate::base::metric::Limit;
 use crate::control::facts::BEAT;
 use crate::listen::Told;
 use crate::policy::ban::Bans;
+use crate::policy::identity::Trust;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
 
 /// How long connections that were cut may take to unwind: they only have to be polled once.
@@ -91,6 +92,7 @@ impl Worker {
         match message {
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Live(live) => self.follow(live),
+            Message::Trust(generation, trust) => self.trust(generation, trust),
             Message::Bans(bans) => self.ban(bans),
             Message::Listen(socket) => self.listen(socket),
             Message::Wake(wake) => self.balancers.borrow().wake(wake),
@@ -144,13 +146,21 @@ impl Worker {
             return;
         }
         self.balancers.borrow_mut().follow(live.routes());
-        *self.current.borrow_mut() = Rc::new(current.with_live(live));
+        self.current.replace(Rc::new(current.with_live(live)));
+    }
+
+    /// Other trusted peers, same configuration.
+    fn trust(&self, generation: u64, trust: Arc<Trust>) {
+        let current = self.current();
+        if current.snapshot.generation == generation {
+            self.current.replace(Rc::new(current.with_trust(trust)));
+        }
     }
 
     /// New bans, same configuration; those who left stay free, and clients of listeners that are gone are banned too.
     fn ban(&self, bans: Arc<Bans>) {
         let current = Rc::new(self.current().with_bans(bans.clone()));
-        *self.current.borrow_mut() = current;
+        self.current.replace(current);
         for retired in self.retired.borrow_mut().values_mut() {
             *retired = Rc::new(retired.with_bans(bans.clone()));
         }

@@ -110,6 +110,10 @@ labels! {
     QueryPairs, "query_pairs_max", "a query had too many pairs";
     Body, "body_max", "a body was too large";
     Connections, "connections_max", "a connection was refused";
+    ConnectionsPerClient, "per_client_max", "a connection was refused as one too many of its peer";
+    HandshakingPerClient, "handshaking_per_client_max", "a connection was refused as one too many of its peer without a request";
+    RequestsPerClient, "requests_per_client_max", "a request was refused as one too many of its client in flight";
+    ClientsCounted, "clients_counted", "a client was not counted because there was no room in the table";
     Requests, "requests_max", "a request was refused as one too many in flight";
     RequestsPerConnection, "requests_per_connection", "a connection was closed after its last allowed request";
     EndpointRequests, "endpoint_requests", "an endpoint had as many requests in flight as it may";
