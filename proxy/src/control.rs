@@ -3,6 +3,7 @@
 
 mod api;
 pub mod facts;
+pub mod flows;
 mod live;
 pub mod log;
 pub mod port;
