@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::problem::{At, Code};
-use super::raw::{AccessLog, Document, Health, Listener, Management, Outlier, Resolver, Route, Target};
+use super::raw::{AccessLog, Document, Health, Kernel, KernelSyn, Listener, Management, Outlier, Resolver, Route, Target};
 use super::reader::{Reader, nearest};
 use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
 
@@ -151,6 +151,20 @@ pub(super) fn management(management: &mut Management, reader: &mut Reader) {
     for address in management.listen.iter().filter(|address| !address.ip().is_loopback()) {
         let message = format!("listen = \"{address}\" is not a loopback address, which the management API needs");
         reader.push(management.at.problem("listen", message));
+    }
+}
+
+pub(super) fn kernel(kernel: &mut Kernel, reader: &mut Reader) {
+    if !kernel.flow_ring.is_power_of_two() {
+        reader.push(kernel.at.problem("flow_ring", "flow_ring is not a power of 2"));
+    }
+}
+
+pub(super) fn kernel_syn(syn: &mut KernelSyn, reader: &mut Reader) {
+    let burst = syn.rate / 10..=syn.rate * 10;
+    if syn.burst != 0 && !burst.contains(&syn.burst) {
+        let message = format!("syn.burst is not within {} to {}, as syn.rate asks", burst.start(), burst.end());
+        reader.push(syn.at.problem("burst", message));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The document as plain structs: one table of keys per object, nothing judged beyond each value itself.
 
 mod global;
+mod kernel;
 mod listener;
 mod log;
 mod pages;
@@ -9,6 +10,7 @@ mod target;
 
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
 pub use global::{Timeouts, TimeoutsOverlay};
+pub use kernel::{Kernel, KernelSyn};
 pub use listener::Listener;
 pub use log::{AccessLog, Log};
 pub use pages::{ErrorPages, Template};
@@ -52,6 +54,8 @@ config_table! {
         metrics: Sub<Metrics>;
         /// What this machine is called.
         node: Sub<Node>;
+        /// What the kernel does for weir.
+        kernel: Sub<Kernel>;
         /// weir's own log.
         log: Sub<Log>;
         /// One line for each request.
