@@ -11,15 +11,15 @@ pub mod map {
     pub const SCOPE: &str = "SCOPE";
     /// Array of one [`Conf`](super::Conf).
     pub const CONF: &str = "CONF";
-    /// Longest-prefix trie [`Prefix4`](super::Prefix4) -> u32 that only user space reads: never dropped.
+    /// Longest-prefix trie of 4 octets in network order -> u32 that only user space reads: never dropped.
     pub const ALLOW4: &str = "ALLOW4";
-    /// The same for IPv6, by [`Prefix6`](super::Prefix6).
+    /// The same for IPv6, of 16 octets.
     pub const ALLOW6: &str = "ALLOW6";
     /// Hash [`Address`](crate::abi::Address) (IPv6 by its /64) -> [`Denied`](super::Denied).
     pub const DENY: &str = "DENY";
-    /// Longest-prefix trie [`Prefix4`](super::Prefix4) -> rule (u32): bans.
+    /// Longest-prefix trie of 4 octets in network order -> rule (u32): bans.
     pub const DENY4: &str = "DENY4";
-    /// The same for IPv6, by [`Prefix6`](super::Prefix6).
+    /// The same for IPv6, of 16 octets.
     pub const DENY6: &str = "DENY6";
     /// LRU hash [`Address`](crate::abi::Address) (IPv6 by its /64) -> tat (u64).
     pub const SYN: &str = "SYN";
@@ -148,28 +148,6 @@ pub mod arm {
     pub const ANY: u32 = DENY | BANS4 | BANS6;
     /// What can stop a SYN only.
     pub const SYN: u32 = SOURCE | PARENT | TOTAL;
-}
-
-plain! {
-    /// Key of ALLOW4 and DENY4.
-    #[derive(Hash)]
-    pub struct Prefix4: 8 {
-        /// Bits of the prefix, 0 to 32.
-        pub bits: u32,
-        /// The address, in network order.
-        pub octets: [u8; 4],
-    }
-}
-
-plain! {
-    /// Key of ALLOW6 and DENY6.
-    #[derive(Hash)]
-    pub struct Prefix6: 20 {
-        /// Bits of the prefix, 0 to 128.
-        pub bits: u32,
-        /// The address, in network order.
-        pub octets: [u8; 16],
-    }
 }
 
 plain! {
