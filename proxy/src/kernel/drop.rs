@@ -135,13 +135,16 @@ impl Drop {
         let endpoints = changes(&held.endpoints, &wanted.endpoints);
         let mut now = held.clone();
         for (network, value) in allow.set {
-            self.note(map::ALLOW4, self.maps.allow(network, value), || now.allow.insert(network, value));
+            let taken = self.maps.allow(network, value);
+            self.note(map::ALLOW4, taken, || now.allow.insert(network, value));
         }
         for (network, rule) in bans.set {
-            self.note(map::DENY4, self.maps.ban(network, rule), || now.bans.insert(network, rule));
+            let taken = self.maps.ban(network, rule);
+            self.note(map::DENY4, taken, || now.bans.insert(network, rule));
         }
         for (endpoint, listener) in endpoints.set {
-            self.note(map::SCOPE, self.maps.scope(endpoint, listener), || now.endpoints.insert(endpoint, listener));
+            let taken = self.maps.scope(endpoint, listener);
+            self.note(map::SCOPE, taken, || now.endpoints.insert(endpoint, listener));
         }
         if held.ports != wanted.ports {
             self.maps.ports(&held.ports, &wanted.ports);

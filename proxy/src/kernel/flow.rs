@@ -2,15 +2,14 @@
 
 mod decode;
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::Btf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, CgroupSkb, Link as _, SockOps};
+use aya::programs::tp_btf::BtfTracePointLink;
+use aya::programs::{BtfTracePoint, CgroupSkb, SockOps};
 use weir_common::abi::flow::{self, FlowCount};
 use weir_common::abi::{Plain, wire};
 
@@ -20,7 +19,7 @@ use super::probe::Obstacle;
 use super::status;
 use super::sys::{self, Hook};
 use crate::config::raw::Kernel;
-use crate::control::flows::source::{Event, FlowSource, Kind, Packets, Record};
+use crate::control::flows::source::{Event, FlowSource, Kind, Packets, Record, What};
 
 type Octets<T> = <T as Plain>::Octets;
 
@@ -62,11 +61,16 @@ struct Sizes {
     ring: u32,
 }
 
+/// What keeps the program where it is.
+enum Held {
+    Cgroup(OwnedFd),
+    Tracepoint(BtfTracePointLink),
+}
+
 struct Flow {
-    kind: Kind,
+    held: Held,
     sizes: Sizes,
     program: Loaded,
-    link: OwnedFd,
     flows: HashMap<MapData, u64, Octets<flow::Flow>>,
     events: RingBuf<MapData>,
     count: PerCpuArray<MapData, Octets<FlowCount>>,
@@ -130,7 +134,7 @@ impl Flows {
         }
         match self.load(wanted.sizes) {
             Ok(flow) => {
-                tracing::info!(kind = word(flow.kind), "flow program attached");
+                tracing::info!(kind = word(flow.kind()), "flow program attached");
                 *lock(&self.flow) = Some(flow);
                 Ok(())
             }
@@ -175,10 +179,10 @@ impl Flows {
             return status::Group {
                 name,
                 state: status::State::Attached,
-                mode: Some(word(flow.kind)),
-                why: (flow.kind == Kind::Tracepoint).then(|| "there is no cgroup2: no round trips".to_owned()),
+                mode: Some(word(flow.kind())),
+                why: (flow.kind() == Kind::Tracepoint).then(|| "there is no cgroup2: no round trips".to_owned()),
                 programs: vec![flow.program.id],
-                links: vec![status::Link { place: self.place(), mode: Some(word(flow.kind)), error: None }],
+                links: vec![status::Link { place: self.place(), mode: Some(word(flow.kind())), error: None }],
                 maps: vec![status::Map { name: flow::map::FLOWS, entries: Some(open), max: flow.sizes.flows.into(), full }],
             };
         }
@@ -237,7 +241,7 @@ impl Flow {
         let mut object = object::open(Group::Flow, &sizes.entries())?;
         let program = object::load(&mut object, flow::PROGRAM, SockOps::load)?;
         let link = cgroup_link(home, &program, Hook::SockOps)?;
-        Self::take(Kind::SockOps, sizes, program, link, &mut object)
+        Self::take(Held::Cgroup(link), sizes, program, &mut object)
     }
 
     fn tracepoint(sizes: Sizes) -> Result<Self, Failure> {
@@ -253,24 +257,15 @@ impl Flow {
             .try_into()
             .map_err(|error: aya::programs::ProgramError| refused(&error))?;
         let id = attached.attach().map_err(|error| refused(&error))?;
-        let link: FdLink = attached.take_link(id).map_err(|error| refused(&error))?.into();
-        let fd = link.as_fd().try_clone_to_owned().map_err(|error| refused(&error))?;
-        drop(link.detach());
-        Self::take(Kind::Tracepoint, sizes, program, fd, &mut object)
+        let link = attached.take_link(id).map_err(|error| refused(&error))?;
+        Self::take(Held::Tracepoint(link), sizes, program, &mut object)
     }
 
-    fn take(
-        kind: Kind,
-        sizes: Sizes,
-        program: Loaded,
-        link: OwnedFd,
-        object: &mut aya::Ebpf,
-    ) -> Result<Self, Failure> {
+    fn take(held: Held, sizes: Sizes, program: Loaded, object: &mut aya::Ebpf) -> Result<Self, Failure> {
         Ok(Self {
-            kind,
+            held,
             sizes,
             program,
-            link,
             flows: object::take(object, flow::map::FLOWS)?,
             events: object::take(object, flow::map::FLOW_EVENTS)?,
             count: object::take(object, flow::map::FLOW_COUNT)?,
@@ -279,7 +274,17 @@ impl Flow {
 
     /// A tracepoint stays; a cgroup's program may be detached, or the cgroup be removed.
     fn holds(&self) -> bool {
-        self.kind == Kind::Tracepoint || sys::link_holds(self.link.as_fd()).unwrap_or(false)
+        match &self.held {
+            Held::Cgroup(link) => sys::link_holds(link.as_fd()).unwrap_or(false),
+            Held::Tracepoint(_) => true,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.held {
+            Held::Cgroup(_) => Kind::SockOps,
+            Held::Tracepoint(_) => Kind::Tracepoint,
+        }
     }
 
     fn count(&self) -> FlowCount {
@@ -318,7 +323,7 @@ impl Wire {
 
 impl FlowSource for Flows {
     fn kind(&self) -> Kind {
-        lock(&self.flow).as_ref().map_or(Kind::None, |flow| flow.kind)
+        lock(&self.flow).as_ref().map_or(Kind::None, Flow::kind)
     }
 
     fn sees_foreign(&self) -> bool {
@@ -332,9 +337,9 @@ impl FlowSource for Flows {
             let Some(record) = flow.events.next() else { return };
             let Some(event) = decode::event(&record) else { continue };
             match event.what {
-                crate::control::flows::source::What::Open(_) => self.opened.fetch_add(1, Ordering::Relaxed),
-                crate::control::flows::source::What::Close(_) => self.closed.fetch_add(1, Ordering::Relaxed),
-                _ => 0,
+                What::Open(_) => self.opened.fetch_add(1, Ordering::Relaxed),
+                What::Close(_) => self.closed.fetch_add(1, Ordering::Relaxed),
+                What::Retransmit | What::Timeout | What::Rtt(_) => 0,
             };
             take(event);
         }

@@ -1,11 +1,10 @@
 //! Samples of dropped packets: read as they come, handed on to whoever makes findings of them.
 
-use std::os::fd::AsRawFd;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::maps::{MapData, RingBuf};
-use std::net::SocketAddr;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -60,14 +59,16 @@ impl Samples {
 
     /// Reads a ring until its task is aborted.
     pub(super) async fn read(self, ring: RingBuf<MapData>, rules: Arc<Rules>) {
-        let fd = ring.as_raw_fd();
-        let mut ring = ring;
-        // The descriptor lives as long as the ring, which this task owns.
-        let Ok(ready) = AsyncFd::with_interest(fd, Interest::READABLE) else { return };
+        #[expect(unsafe_code, reason = "the runtime cannot see that the ring keeps its descriptor")]
+        // SAFETY: the ring owns its descriptor, gives the same one each time, and lives as long as the registration.
+        let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        let Ok(mut ring) = registered else { return };
         loop {
-            let Ok(mut guard) = ready.readable().await else { return };
-            guard.clear_ready();
-            while let Some(record) = ring.next() {
+            match ring.readable().await {
+                Ok(mut guard) => guard.clear_ready(),
+                Err(_) => return,
+            }
+            while let Some(record) = ring.get_mut().next() {
                 if let Some(sample) = Sample::from_slice(&record).and_then(|sample| decode(&sample, &rules)) {
                     self.hand_on(sample);
                 }

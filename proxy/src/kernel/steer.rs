@@ -30,7 +30,7 @@ pub struct Listening {
 
 /// The loaded group.
 pub(super) struct Steer {
-    _object: aya::Ebpf,
+    object: aya::Ebpf,
     id: u32,
     groups: HashMap<MapData, <Endpoint as Plain>::Octets, u32>,
     slots: Array<MapData, u32>,
@@ -55,7 +55,7 @@ impl Steer {
             slots: object::take(&mut object, map::SLOTS)?,
             listeners: object::take(&mut object, map::LISTENERS)?,
             count: object::take(&mut object, map::STEER_COUNT)?,
-            _object: object,
+            object,
             workers,
             held: BTreeMap::new(),
             errors: BTreeMap::new(),
@@ -101,7 +101,7 @@ impl Steer {
 
     fn attach(&mut self, sockets: &[Listening], bases: &BTreeMap<SocketAddr, u32>) {
         self.errors.clear();
-        let Some(program) = self._object.program(PROGRAM) else { return };
+        let Some(program) = self.object.program(PROGRAM) else { return };
         let Ok(program) = <&SkReuseport>::try_from(program) else { return };
         for address in bases.keys() {
             let Some(socket) = sockets.iter().find(|socket| socket.address == *address) else { continue };

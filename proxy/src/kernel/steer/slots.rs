@@ -40,9 +40,9 @@ impl Judge {
         let judged = whole.and_then(|(_, before)| load(counts, before, slots, workers));
         self.past.push_back((now, counts.to_vec()));
         if let Some((busiest, all)) = judged {
-            // Compared with the mean, without fractions: between 1.5 and 2 it stays as it is.
-            let (busiest, all) = (2 * busiest * workers as u64, 2 * all);
-            self.steers = if self.steers { busiest <= 2 * all } else { 2 * busiest <= 3 * all };
+            // Times the mean, without fractions: between 1.5 and 2 it stays as it is.
+            let share = busiest * workers as u64;
+            self.steers = if self.steers { share <= 2 * all } else { 2 * share <= 3 * all };
         }
         self.steers
     }
