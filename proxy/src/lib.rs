@@ -12,6 +12,7 @@ pub mod files;
 pub mod http;
 pub mod kernel;
 pub mod listen;
+pub mod policy;
 pub mod request;
 pub mod respond;
 pub mod ring;

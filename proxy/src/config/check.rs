@@ -1,12 +1,17 @@
 //! What only a whole object or the whole document shows: duplicates, references, relations between keys.
 
+mod kernel;
+mod limit;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::problem::{At, Code};
-use super::raw::{AccessLog, Document, Health, Kernel, KernelSyn, Listener, Management, Outlier, Resolver, Route, Target};
+use super::raw::{AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target};
 use super::reader::{Reader, nearest};
 use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
+pub(super) use kernel::{kernel, kernel_syn};
+pub(super) use limit::{deny_response, kernel_tier, rate_limit};
 
 pub(super) fn document(document: &mut Document, reader: &mut Reader) {
     unique(reader, document.listeners.iter().map(|one| (one.name.as_str(), "name", &one.at)));
@@ -14,8 +19,10 @@ pub(super) fn document(document: &mut Document, reader: &mut Reader) {
     unique(reader, document.routes.iter().map(|one| (one.name.as_str(), "name", &one.at)));
     unique(reader, document.templates.iter().map(|one| (one.name.as_str(), "name", &one.at)));
     unique(reader, document.access_logs.iter().map(|one| (one.name.as_str(), "name", &one.at)));
+    unique(reader, document.rate_limits.iter().map(|one| (one.name.as_str(), "name", &one.at)));
     binds(document, reader);
     defaults(document, reader);
+    limit::memory(document, reader);
     // A name may belong to an object that was left out for a problem of its own.
     if !reader.incomplete {
         references(document, reader);
@@ -81,6 +88,11 @@ fn references(document: &Document, reader: &mut Reader) {
             }
         }
     }
+    for response in document.rate_limits.iter().map(|rule| &rule.response) {
+        if let Some(name) = &response.template {
+            known(reader, &templates, "template", name, &response.at);
+        }
+    }
 }
 
 fn known(reader: &mut Reader, names: &HashSet<&str>, kind: &str, name: &str, at: &At) {
@@ -97,9 +109,34 @@ pub(super) fn listener(listener: &mut Listener, reader: &mut Reader) {
             format!("request_id_header = \"{}\" is not a field name", listener.request_id_header.escape_debug());
         reader.push(listener.at.problem("request_id_header", message));
     }
+    if listener.limits.memory_max.is_some() {
+        reader.push(
+            listener.limits.at.problem("memory_max", "memory_max is for the whole process: it stands in [limits]"),
+        );
+    }
     let unix = listener.bind.iter().any(|bind| matches!(bind, Bind::Unix(_)));
     for key in ["mode", "owner", "group"].into_iter().filter(|key| !unix && listener.at.has(key)) {
         reader.push(listener.at.problem(key, format!("{key} is for socket files: no bind is unix:")));
+    }
+}
+
+pub(super) fn client_proxy(proxy: &mut ClientProxy, reader: &mut Reader) {
+    if !is_token(&proxy.header) {
+        let message = format!("header = \"{}\" is not a field name", proxy.header.escape_debug());
+        reader.push(proxy.at.problem("header", message));
+    }
+    match (proxy.cidrs.is_empty(), &proxy.file) {
+        (true, None) => reader.push(proxy.at.problem("", "needs cidrs or a file of them")),
+        (false, Some(_)) => reader.push(proxy.at.problem("file", "has both cidrs and a file")),
+        _ => (),
+    }
+}
+
+pub(super) fn ban(ban: &mut Ban, reader: &mut Reader) {
+    match (&ban.cidr, &ban.file) {
+        (None, None) => reader.push(ban.at.problem("", "needs a cidr or a file of them")),
+        (Some(_), Some(_)) => reader.push(ban.at.problem("file", "has both a cidr and a file")),
+        _ => (),
     }
 }
 
@@ -151,20 +188,6 @@ pub(super) fn management(management: &mut Management, reader: &mut Reader) {
     for address in management.listen.iter().filter(|address| !address.ip().is_loopback()) {
         let message = format!("listen = \"{address}\" is not a loopback address, which the management API needs");
         reader.push(management.at.problem("listen", message));
-    }
-}
-
-pub(super) fn kernel(kernel: &mut Kernel, reader: &mut Reader) {
-    if !kernel.flow_ring.is_power_of_two() {
-        reader.push(kernel.at.problem("flow_ring", "flow_ring is not a power of 2"));
-    }
-}
-
-pub(super) fn kernel_syn(syn: &mut KernelSyn, reader: &mut Reader) {
-    let burst = syn.rate / 10..=syn.rate * 10;
-    if syn.burst != 0 && !burst.contains(&syn.burst) {
-        let message = format!("syn.burst is not within {} to {}, as syn.rate asks", burst.start(), burst.end());
-        reader.push(syn.at.problem("burst", message));
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 pub(super) use server::Listeners;
 pub(super) use stats::Window;
 
+use super::bans::BanList;
 use super::live::FlipTable;
 use super::port::{Question, Unanswered};
 use super::ready::Readiness;
@@ -47,6 +48,7 @@ pub(super) struct State {
     pub(super) resolver: Arc<Resolver>,
     pub(super) probe_counts: Arc<probe::Counts>,
     pub(super) readiness: watch::Receiver<Arc<Readiness>>,
+    pub(super) bans: Arc<BanList>,
     pub(super) explain: Explain,
     pub(super) window: Window,
     pub(super) answered: Answered,

@@ -1,8 +1,7 @@
 //! What the kernel half offers about connections, as the flow table takes it: events, a record by cookie, packet counts.
 
-use std::net::SocketAddr;
-
-use crate::base::Instant;
+use weir_common::abi::flow::{Event, Flow};
+use weir_common::abi::wire::Wire;
 
 /// Where kernel facts of connections come from. Implemented by the kernel half; without one there is [`Absent`].
 ///
@@ -16,14 +15,15 @@ pub trait FlowSource: Send + Sync {
     /// table then keeps nothing for a cookie that no worker has named within a short time.
     fn sees_foreign(&self) -> bool;
 
-    /// Hands over the events that wait, oldest first. Called each 10 ms by one task.
-    fn drain(&self, take: &mut dyn FnMut(Event));
+    /// Hands over the events that wait, oldest first; those of kind OPEN and CLOSE with their record. Called each 10 ms
+    /// by one task.
+    fn drain(&self, take: &mut dyn FnMut(&Event, Option<&Flow>));
 
     /// Events that the kernel could not queue since the start.
     fn lost(&self) -> u64;
 
     /// The record of an open connection, as of its last callback; none once it is closed.
-    fn record(&self, cookie: u64) -> Option<Record>;
+    fn record(&self, cookie: u64) -> Option<Flow>;
 
     /// Attaches (true) or detaches the flow programs and, with them, frees their maps and rings: performance mode.
     /// To do what is done already is no error.
@@ -39,7 +39,7 @@ pub trait FlowSource: Send + Sync {
     fn count_packets(&self, on: bool) -> Result<(), String>;
 
     /// Packets of a connection since they are counted; none while they are not, or before its first packet.
-    fn packets(&self, cookie: u64) -> Option<Packets>;
+    fn packets(&self, cookie: u64) -> Option<Wire>;
 }
 
 /// What kernel facts rest on.
@@ -51,80 +51,6 @@ pub enum Kind {
     Tracepoint,
     /// Nothing: TCP_INFO alone.
     None,
-}
-
-/// Something that happened to a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Event {
-    /// CLOCK_MONOTONIC.
-    pub at: Instant,
-    /// The socket's SO_COOKIE.
-    pub cookie: u64,
-    /// What it was.
-    pub what: What,
-}
-
-/// What happened to a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum What {
-    /// It is established.
-    Open(Record),
-    /// A segment was sent again.
-    Retransmit,
-    /// The retransmission timer fired.
-    Timeout,
-    /// A round trip was measured, in microseconds.
-    Rtt(u32),
-    /// It is closed; nothing follows.
-    Close(Record),
-}
-
-/// What the kernel knows of a connection. A number that the source cannot tell is 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Record {
-    /// weir's end.
-    pub local: SocketAddr,
-    /// The peer's end.
-    pub remote: SocketAddr,
-    /// The first SYN, or the connect; none under SYN cookies.
-    pub syn_at: Option<Instant>,
-    /// When it was established.
-    pub opened_at: Instant,
-    /// When it was closed.
-    pub closed_at: Option<Instant>,
-    /// State changes, newest in the lowest octet: the old state in its upper half, the new in its lower.
-    pub states: u64,
-    /// A retransmission timer has fired.
-    pub timed_out: bool,
-    /// Smoothed round trip, in microseconds.
-    pub srtt_us: u32,
-    /// Shortest round trip, in microseconds.
-    pub min_rtt_us: u32,
-    /// Congestion window, in segments.
-    pub cwnd: u32,
-    /// Segments sent again.
-    pub retrans: u32,
-    /// Segments received.
-    pub segs_in: u32,
-    /// Segments sent.
-    pub segs_out: u32,
-    /// Octets received; SYN and FIN count as one each.
-    pub bytes_received: u64,
-    /// Octets sent that the peer has acknowledged; SYN and FIN count as one each.
-    pub bytes_acked: u64,
-}
-
-/// IP packets of a connection, handshake excluded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Packets {
-    /// Packets received.
-    pub packets_in: u64,
-    /// Their octets, IP header included.
-    pub bytes_in: u64,
-    /// Packets sent.
-    pub packets_out: u64,
-    /// Their octets, IP header included.
-    pub bytes_out: u64,
 }
 
 /// No kernel half: nothing is known, and asking costs nothing.
@@ -140,13 +66,13 @@ impl FlowSource for Absent {
         false
     }
 
-    fn drain(&self, _: &mut dyn FnMut(Event)) {}
+    fn drain(&self, _: &mut dyn FnMut(&Event, Option<&Flow>)) {}
 
     fn lost(&self) -> u64 {
         0
     }
 
-    fn record(&self, _: u64) -> Option<Record> {
+    fn record(&self, _: u64) -> Option<Flow> {
         None
     }
 
@@ -158,7 +84,7 @@ impl FlowSource for Absent {
         Ok(())
     }
 
-    fn packets(&self, _: u64) -> Option<Packets> {
+    fn packets(&self, _: u64) -> Option<Wire> {
         None
     }
 }
