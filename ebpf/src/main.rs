@@ -2,7 +2,7 @@
 #![no_std]
 #![no_main]
 #![expect(internal_features, reason = "the atomics of BPF are intrinsics only")]
-#![feature(core_intrinsics)]
+#![feature(core_intrinsics, asm_experimental_arch)]
 
 mod atomic;
 mod drop;

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::problem::{At, Code};
-use super::raw::{AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target};
+use super::raw::{
+    AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target,
+};
 use super::reader::{Reader, nearest};
 use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
 pub(super) use kernel::{kernel, kernel_syn};

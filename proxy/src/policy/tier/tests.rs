@@ -1,8 +1,8 @@
 //! When a client is given to the kernel, and when not.
 
 use super::*;
-use crate::config::raw::RateLimit;
 use crate::config::Table as _;
+use crate::config::raw::RateLimit;
 use crate::policy::identity::Source;
 use crate::policy::limit::Limit;
 
