@@ -27,7 +27,7 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use cgroup::Home;
-pub use deny::{Promotion, Refused, RuleName};
+pub use deny::{Refused, RuleName};
 pub use flow::Flows;
 pub use samples::{EarlyDrop, Samples};
 pub use status::Status;
@@ -35,6 +35,7 @@ pub use steer::Listening;
 
 use crate::base::Instant;
 use crate::config::raw;
+use crate::policy::tier::Promotion;
 use allow::Allow;
 use deny::Entry;
 

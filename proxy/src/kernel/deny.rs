@@ -9,27 +9,12 @@ use ipnet::IpNet;
 
 use super::allow::{Allow, canonical};
 use crate::base::Instant;
+use crate::policy::tier::Promotion;
 
 /// Promotions of one second; more are refused.
 const PROMOTIONS_MAX: u32 = 1000;
 /// The most specific IPv6 network that is denied: a client may have a whole one.
 const V6_BITS: u8 = 64;
-
-/// A client that a rule has denied so often that packets of it need not reach weir. Only a client that is its packets'
-/// source is promoted: the packets of one behind a proxy are the proxy's.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Promotion {
-    /// An IPv4 address, or an IPv6 /64.
-    pub address: IpNet,
-    /// The rule's table in the document: `rate_limit`.
-    pub table: &'static str,
-    /// The rule's name.
-    pub rule: Arc<str>,
-    /// For how long, the first time.
-    pub ttl: Duration,
-    /// For how long at most, doubled with each relapse.
-    pub ttl_max: Duration,
-}
 
 /// A rule of a table of the document.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

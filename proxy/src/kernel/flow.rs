@@ -1,7 +1,5 @@
 //! The flow and wire groups: what TCP does on weir's connections, as [`FlowSource`] offers it.
 
-mod decode;
-
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +8,7 @@ use aya::Btf;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, CgroupSkb, SockOps};
-use weir_common::abi::flow::{self, FlowCount};
+use weir_common::abi::flow::{self, Event, EventFlow, FlowCount};
 use weir_common::abi::{Plain, wire};
 
 use super::cgroup::{self, Home};
@@ -19,7 +17,7 @@ use super::probe::Obstacle;
 use super::status;
 use super::sys::{self, Hook};
 use crate::config::raw::Kernel;
-use crate::control::flows::source::{Event, FlowSource, Kind, Packets, Record, What};
+use crate::control::flows::source::{FlowSource, Kind};
 
 type Octets<T> = <T as Plain>::Octets;
 
@@ -89,7 +87,7 @@ impl Flows {
         Self {
             home,
             obstacle,
-            loading: Mutex::new(Wanted { configured: false, enabled: true, sizes }),
+            loading: Mutex::new(Wanted { configured: false, enabled: false, sizes }),
             flow: Mutex::default(),
             wire: Mutex::default(),
             failed: Mutex::default(),
@@ -330,18 +328,19 @@ impl FlowSource for Flows {
         !self.home.as_ref().is_some_and(|home| !matches!(home.kind, cgroup::Kind::Shared(_)))
     }
 
-    fn drain(&self, take: &mut dyn FnMut(Event)) {
+    fn drain(&self, take: &mut dyn FnMut(&Event, Option<&flow::Flow>)) {
         let mut flow = lock(&self.flow);
         let Some(flow) = &mut *flow else { return };
         for _ in 0..EVENTS_MAX {
             let Some(record) = flow.events.next() else { return };
-            let Some(event) = decode::event(&record) else { continue };
-            match event.what {
-                What::Open(_) => self.opened.fetch_add(1, Ordering::Relaxed),
-                What::Close(_) => self.closed.fetch_add(1, Ordering::Relaxed),
-                What::Retransmit | What::Timeout | What::Rtt(_) => 0,
+            let Some(event) = Event::from_slice(&record) else { continue };
+            let whole = EventFlow::from_slice(&record).map(|whole| whole.flow);
+            match flow::Kind::of(event.kind) {
+                Some(flow::Kind::Open) => self.opened.fetch_add(1, Ordering::Relaxed),
+                Some(flow::Kind::Close) => self.closed.fetch_add(1, Ordering::Relaxed),
+                _ => 0,
             };
-            take(event);
+            take(&event, whole.as_ref());
         }
     }
 
@@ -350,10 +349,10 @@ impl FlowSource for Flows {
         now + self.before.lost.load(Ordering::Relaxed)
     }
 
-    fn record(&self, cookie: u64) -> Option<Record> {
+    fn record(&self, cookie: u64) -> Option<flow::Flow> {
         let flow = lock(&self.flow);
         let octets = flow.as_ref()?.flows.get(&cookie, 0).ok()?;
-        Some(decode::record(&flow::Flow::from_octets(octets)))
+        Some(flow::Flow::from_octets(octets))
     }
 
     fn enable(&self, on: bool) -> Result<(), String> {
@@ -383,10 +382,10 @@ impl FlowSource for Flows {
         Ok(())
     }
 
-    fn packets(&self, cookie: u64) -> Option<Packets> {
+    fn packets(&self, cookie: u64) -> Option<wire::Wire> {
         let wire = lock(&self.wire);
         let octets = wire.as_ref()?.packets.get(&cookie, 0).ok()?;
-        Some(decode::packets(&wire::Wire::from_octets(octets)))
+        Some(wire::Wire::from_octets(octets))
     }
 }
 

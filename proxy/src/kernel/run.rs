@@ -15,10 +15,11 @@ use super::probe::Obstacle;
 use super::samples::Samples;
 use super::status::{self, Status, Warning};
 use super::steer::Steer;
-use super::{Order, Promotion, Shown, Wanted, Workers};
+use super::{Order, Shown, Wanted, Workers};
 use crate::control::flows::source::FlowSource;
 use crate::base::Instant;
 use crate::config::value::KernelSteer;
+use crate::policy::tier::Promotion;
 use dropping::Dropping;
 
 /// Promotions and known sources wait so long at most.

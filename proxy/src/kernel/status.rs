@@ -137,8 +137,8 @@ pub struct Refusals {
 pub struct Counts {
     /// Packets and octets at each place of COUNT.
     pub cells: [(u64, u64); weir_common::abi::drop::COUNTS as usize],
-    /// Seconds under pressure.
-    pub pressed: u64,
+    /// Nanoseconds under pressure.
+    pub pressed_ns: u64,
     /// Samples that found no room.
     pub lost: u64,
 }
@@ -149,7 +149,7 @@ impl Counts {
         for (cell, more) in self.cells.iter_mut().zip(other.cells) {
             *cell = (cell.0 + more.0, cell.1 + more.1);
         }
-        self.pressed += other.pressed;
+        self.pressed_ns += other.pressed_ns;
         self.lost += other.lost;
         self
     }

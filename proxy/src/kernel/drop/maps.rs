@@ -108,7 +108,7 @@ impl Maps {
             }
         }
         for cpu in self.cpu.get(&0, 0).iter().flat_map(|each| each.iter()).map(|each| Cpu::from_octets(*each)) {
-            counts.pressed += cpu.pressed;
+            counts.pressed_ns += cpu.pressed_ns;
             counts.lost += cpu.lost;
         }
         counts

@@ -10,7 +10,7 @@ use weir_common::abi::drop::{Denied, denied, map};
 use crate::base::Instant;
 use crate::config::value::KernelMode;
 use crate::kernel::allow::{Allow, canonical};
-use crate::kernel::deny::{By, Deny, Entry, Promotion, Refused};
+use crate::kernel::deny::{By, Deny, Entry, Refused};
 use crate::kernel::drop::{Drop, Sizes, Tables};
 use crate::kernel::link;
 use crate::kernel::network::Network;
@@ -21,6 +21,7 @@ use crate::kernel::samples::Samples;
 use crate::kernel::scope::{self, Place, Scope};
 use crate::kernel::status::{self, Counts, Status, Warning};
 use crate::kernel::{Shown, Wanted, allowed};
+use crate::policy::tier::Promotion;
 
 /// Its state.
 pub(super) struct Dropping {
@@ -322,7 +323,7 @@ impl Dropping {
             warnings: Vec::new(),
             packets: counts.packets(),
             skipped: counts.skipped(),
-            pressure_s: counts.pressed,
+            pressure_s: counts.pressed_ns / 1_000_000_000,
             promotions: status::Promotions {
                 made: self.deny.promoted(),
                 refused: refusals.map(|(why, count)| status::Refusals { why: why.word(), count }).into(),
