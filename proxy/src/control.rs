@@ -34,8 +34,8 @@ pub use supervisor::{Reported, Reports};
 use crate::base::Instant;
 use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
-use crate::trace::flow::Notes;
 use crate::policy::finding::Outlet;
+use crate::trace::flow::Notes;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
 pub type Clock = fn() -> Instant;
@@ -74,12 +74,12 @@ pub struct Wiring {
     pub routes: Arc<RouteTable>,
     /// What workers report of endpoints.
     pub reports: Reported,
-    /// What they tell of connections.
-    pub flows: Arc<Notes>,
     /// Where what outlives the process is kept.
     pub state: Arc<state::StateDir>,
     /// What workers have denied.
     pub findings: Arc<Outlet>,
+    /// What they tell of connections.
+    pub flows: Arc<Notes>,
     /// The rest of the process.
     pub process: Arc<dyn Process>,
 }
@@ -178,8 +178,8 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), Refusal> {
-    let Wiring { facts, clock, counters, routes, reports: Reported(reports), state, findings, flows: notes, process } =
-        wiring;
+    let Wiring { facts, clock, counters, routes, reports, state, findings, flows: notes, process } = wiring;
+    let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
@@ -206,7 +206,8 @@ fn run(
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
-    let performance = Arc::new(performance::PerformanceMode::load(state));
+    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
+    let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {
         node_id: Arc::clone(&node_id),
@@ -219,7 +220,6 @@ fn run(
     });
     tokio::spawn(Arc::clone(&flows).run());
 
-    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
     let asked = seen.clone();
     let explain = move |question: &Question| {
         let (standing, trust) = (asked.standing(), Arc::clone(&trust.borrow()));

@@ -79,9 +79,9 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
         counters: process.counters.clone(),
         routes: process.routes.clone(),
         reports: reported,
-        flows: process.flows.clone(),
         state: Arc::new(state),
         findings: process.findings.clone(),
+        flows: process.flows.clone(),
         process: process.clone(),
     };
     let control = Control::start(&settings, wiring, document).map_err(|error| match error {

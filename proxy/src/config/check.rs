@@ -1,14 +1,18 @@
 //! What only a whole object or the whole document shows: duplicates, references, relations between keys.
 
+mod kernel;
 mod limit;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::problem::{At, Code};
-use super::raw::{AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target};
+use super::raw::{
+    AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target,
+};
 use super::reader::{Reader, nearest};
 use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
+pub(super) use kernel::{kernel, kernel_syn};
 pub(super) use limit::{deny_response, kernel_tier, rate_limit};
 
 pub(super) fn document(document: &mut Document, reader: &mut Reader) {

@@ -23,8 +23,8 @@ use tokio::sync::watch;
 pub(super) use server::Listeners;
 pub(super) use stats::Window;
 
-use super::flows::Flows;
 use super::bans::BanList;
+use super::flows::Flows;
 use super::live::FlipTable;
 use super::performance::PerformanceMode;
 use super::port::{Question, Unanswered};

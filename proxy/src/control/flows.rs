@@ -180,8 +180,7 @@ impl Flows {
             before && ask.open.is_none_or(|open| open == is_open) && ask.filter.matches(&flow.subject())
         };
         let table = self.lock();
-        let mut numbers: Vec<u64> =
-            table.newest().filter(wanted).map(|flow| flow.number).take(ask.limit + 1).collect();
+        let mut numbers: Vec<u64> = table.newest().filter(wanted).map(|flow| flow.number).take(ask.limit + 1).collect();
         let more = numbers.len() > ask.limit;
         numbers.truncate(ask.limit);
         (numbers, more)

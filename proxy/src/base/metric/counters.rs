@@ -133,8 +133,8 @@ labels! {
     Outlier, "outlier", "facts about endpoints, from a worker to control";
     Log, "log", "lines of weir's own log";
     Flow, "flow", "notes about connections, from a worker to control";
-    Wiretap, "wiretap", "events of the wiretap, from control to a reader";
     Finding, "finding", "denials for findings, from a worker to control";
+    Wiretap, "wiretap", "events of the wiretap, from control to a reader";
 }
 
 /// A row of cells, one per value of a label.

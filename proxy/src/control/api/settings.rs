@@ -27,11 +27,7 @@ pub(super) async fn show(Shared(state): Shared<Arc<State>>, uri: Uri) -> Result<
     Ok(Json(state.performance.setting()))
 }
 
-pub(super) async fn set(
-    Shared(state): Shared<Arc<State>>,
-    uri: Uri,
-    body: Bytes,
-) -> Result<Json<Setting>, Refusal> {
+pub(super) async fn set(Shared(state): Shared<Arc<State>>, uri: Uri, body: Bytes) -> Result<Json<Setting>, Refusal> {
     Query::of(&uri, &[])?;
     let Wanted { enabled, .. } =
         serde_json::from_slice(&body).map_err(|error| Refusal::bad_request("bad_body", error.to_string()))?;

@@ -42,8 +42,10 @@ pub(super) fn scope(state: &State, query: &Query) -> Result<(), Refusal> {
     match query.one("scope")?.as_deref() {
         None | Some("local" | "cluster") => Ok(()),
         Some(scope) if scope.strip_prefix("node:") == Some(&*state.node_id) => Ok(()),
-        Some(_) => Err(Refusal::bad_request("bad_value", "\"scope\" is local, cluster or node:ID of a node of the cluster")
-            .field("scope")),
+        Some(_) => {
+            Err(Refusal::bad_request("bad_value", "\"scope\" is local, cluster or node:ID of a node of the cluster")
+                .field("scope"))
+        }
     }
 }
 

@@ -19,10 +19,7 @@ pub(super) struct Switch {
 }
 
 impl Switch {
-    pub(super) fn new(
-        name: &'static str,
-        call: impl Fn(bool) -> Result<(), String> + Send + Sync + 'static,
-    ) -> Self {
+    pub(super) fn new(name: &'static str, call: impl Fn(bool) -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self { name, call: Arc::new(call), is: false, since: Instant::default(), turning: None }
     }
 

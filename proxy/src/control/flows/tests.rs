@@ -225,7 +225,10 @@ async fn a_reader_sees_a_flow_open_move_and_end() {
     let seen = next(&mut feed).await.expect("open");
     let flow = &seen[0].2;
     assert_eq!((kinds(&seen), &flow["packets_in"], &flow["bytes_out"]), (vec!["flow"], &3.into(), &120.into()));
-    assert_eq!((&flow["verdict"], &flow["reason"], &flow["rule"]), (&"deny".into(), &"connection_limit".into(), &"r".into()));
+    assert_eq!(
+        (&flow["verdict"], &flow["reason"], &flow["rule"]),
+        (&"deny".into(), &"connection_limit".into(), &"r".into())
+    );
     assert_eq!(flow["trace_id"], "00000000000000000000000000000abc");
     assert_eq!((&flow["hostname"], &flow["partial"]), (&"A.example".into(), &false.into()));
     bench.note(9, News::Closed(Box::new(Closed::default())));
@@ -433,6 +436,9 @@ async fn a_list_is_paged_newest_first_with_figures_as_they_stand() {
     let (third, end, _) = list(None, cursor);
     assert_eq!((second, third, end), (vec!["3".to_owned(), "2".to_owned()], vec!["1".to_owned()], None));
     let (closed, _, rows) = list(Some(false), None);
-    assert_eq!((closed, &rows[0]["state"], &rows[0]["close"]["how"]), (vec!["3".to_owned()], &"closed".into(), &"rst".into()));
+    assert_eq!(
+        (closed, &rows[0]["state"], &rows[0]["close"]["how"]),
+        (vec!["3".to_owned()], &"closed".into(), &"rst".into())
+    );
     assert_eq!(list(Some(true), None).0, ["5", "4"]);
 }
