@@ -324,10 +324,6 @@ impl FlowSource for Flows {
         lock(&self.flow).as_ref().map_or(Kind::None, Flow::kind)
     }
 
-    fn sees_foreign(&self) -> bool {
-        !self.home.as_ref().is_some_and(|home| !matches!(home.kind, cgroup::Kind::Shared(_)))
-    }
-
     fn drain(&self, take: &mut dyn FnMut(&Event, Option<&flow::Flow>)) {
         let mut flow = lock(&self.flow);
         let Some(flow) = &mut *flow else { return };

@@ -60,10 +60,6 @@ impl FlowSource for Fake {
         Kind::SockOps
     }
 
-    fn sees_foreign(&self) -> bool {
-        false
-    }
-
     fn drain(&self, take: &mut dyn FnMut(&Event, Option<&Record>)) {
         let events = std::mem::take(&mut *self.events.lock().expect("no panic"));
         events.iter().for_each(|(event, record)| take(event, record.as_ref()));
@@ -135,7 +131,7 @@ impl Bench {
     }
 
     fn note(&self, cookie: u64, news: News) {
-        assert!(self.notes.send(Note { cookie, at: clock(), news }));
+        assert!(self.notes.send(Note { cookie, at: clock(), news }).is_ok());
     }
 
     fn open(&self, cookie: u64, port: u16) {
