@@ -206,12 +206,8 @@ fn run(
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
-<<<<<<< HEAD
     let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
     let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
-=======
-    let performance = Arc::new(performance::PerformanceMode::load(None));
->>>>>>> expr
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {
         node_id: Arc::clone(&node_id),
@@ -224,10 +220,6 @@ fn run(
     });
     tokio::spawn(Arc::clone(&flows).run());
 
-<<<<<<< HEAD
-=======
-    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
->>>>>>> expr
     let asked = seen.clone();
     let explain = move |question: &Question| {
         let (standing, trust) = (asked.standing(), Arc::clone(&trust.borrow()));
