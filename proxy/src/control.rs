@@ -33,6 +33,7 @@ pub use supervisor::{Reported, Reports};
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
 use crate::config::Document;
+use crate::policy::rule::RuleTable;
 use crate::policy::finding::Outlet;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
@@ -70,6 +71,8 @@ pub struct Wiring {
     pub counters: Arc<[Arc<Counters>]>,
     /// The counters of routes.
     pub routes: Arc<RouteTable>,
+    /// The counters of rules.
+    pub rules: Arc<RuleTable>,
     /// What workers report of endpoints.
     pub reports: Reported,
     /// Where what outlives the process is kept.
@@ -174,7 +177,7 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), Refusal> {
-    let Wiring { facts, clock, counters, routes, reports: Reported(reports), state, findings, process } = wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports: Reported(reports), state, findings, process } = wiring;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
@@ -217,6 +220,7 @@ fn run(
         facts,
         counters,
         routes,
+        rules,
         seen,
         flips,
         resolver,
