@@ -151,7 +151,7 @@ fn every_kind_of_answer_tells_what_is_left() {
     let origin = Origin::answering(weir_tests::origin::answer(200, &[("RateLimit-Limit", "999")], "hello"));
     let config = Config::new()
         .route(1, "path_prefix = \"/up\"", &[&origin.url()])
-        .route(2, "path_prefix = \"/moved\"\naction = \"redirect\"\n[route.redirect]\nto = \"same_host_path\"\npath = \"/x\"", &[])
+        .route(2, "path_prefix = \"/moved\"\naction = \"redirect\"\n[route.redirect]\nmode = \"same_host_path\"\ntarget = \"/x\"", &[])
         .route(3, "path_prefix = \"/page\"\n[[route.target]]\nstatic = { status = 200, body = \"static\" }", &[])
         .tables(&limit("all", "limit = 100"));
     let weir = config.start();
@@ -187,7 +187,7 @@ fn a_shadow_is_charged_and_recorded_and_nobody_sees_it() {
 #[test]
 fn a_leaky_bucket_lets_the_excess_wait_and_drains_with_it() {
     let origin = Origin::ok("hello");
-    let keys = "algorithm = \"leaky_bucket\"\nlimit = 5\nwindow = \"1s\"\nburst = 1\ndelay_max = \"10s\"";
+    let keys = "algorithm = \"leaky_bucket\"\nlimit = 5\nwindow = \"1s\"\nburst = 10\ndelay_max = \"10s\"";
     let weir = Config::forwarding(origin.url()).tables(&limit("slow", keys)).start();
     let began = Instant::now();
     let mut clients: Vec<_> = (0..4).map(|_| weir.client()).collect();
@@ -209,7 +209,7 @@ fn a_leaky_bucket_lets_the_excess_wait_and_drains_with_it() {
 #[test]
 fn a_client_that_leaves_does_not_wait_for_its_turn() {
     let origin = Origin::ok("hello");
-    let keys = "algorithm = \"leaky_bucket\"\nlimit = 1\nwindow = \"1s\"\nburst = 1\ndelay_max = \"10s\"";
+    let keys = "algorithm = \"leaky_bucket\"\nlimit = 1\nwindow = \"1s\"\nburst = 10\ndelay_max = \"10s\"";
     let weir = Config::forwarding(origin.url()).tables(&limit("slow", keys)).start();
     assert_eq!(weir.get("/").status, 200);
     let client = weir.client();
@@ -259,7 +259,7 @@ fn explain_shows_rules_with_the_predicate_that_fails() {
         let record = request(weir.management(), "POST", "/api/v1/explain", &fields, body.as_bytes()).json();
         let considered = record["considered"].as_array().expect("rules");
         assert_eq!((&considered[0]["rule"], &considered[0]["verdict"]), (&"login".into(), &"failed".into()));
-        assert_eq!((&considered[0]["predicate"], &considered[0]["actual"]), (&"method".into(), &"GET".into()));
+        assert_eq!((&considered[0]["predicate"], &considered[0]["actual"]), (&"method".into(), &"\"GET\"".into()));
         assert_eq!((&considered[1]["rule"], &considered[1]["verdict"]), (&"plan".into(), &"matched".into()));
         assert_eq!(considered[1]["mode"], "shadow");
         assert_eq!((&record["fault"]["reason"], &record["ban"]["reason"]), (&"banned".into(), &"spam".into()));
@@ -269,5 +269,5 @@ fn explain_shows_rules_with_the_predicate_that_fails() {
     let exit = command(&["explain", "GET", "http://a/login", "--config", config.to_str().expect("a path")]);
     let row = exit.stdout.lines().find(|line| line.starts_with("login")).unwrap_or_else(|| panic!("{}", exit.stdout));
     let words: Vec<_> = row.split_whitespace().collect();
-    assert_eq!(words, ["login", "rate_limit", "enforce", "failed", "method", "POST", "GET"]);
+    assert_eq!(words, ["login", "rate_limit", "enforce", "failed", "method", "\"POST\"", "\"GET\""]);
 }
