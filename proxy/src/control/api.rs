@@ -1,8 +1,10 @@
 //! The management API: one file per resource.
 
 mod answer;
+mod bans;
 mod dns_cache;
 mod explain;
+mod findings;
 mod health;
 mod metrics;
 mod ready;
@@ -20,6 +22,7 @@ use tokio::sync::watch;
 pub(super) use server::Listeners;
 pub(super) use stats::Window;
 
+use super::audit::Audit;
 use super::bans::BanList;
 use super::live::FlipTable;
 use super::port::{Question, Unanswered};
@@ -51,6 +54,7 @@ pub(super) struct State {
     pub(super) probe_counts: Arc<probe::Counts>,
     pub(super) readiness: watch::Receiver<Arc<Readiness>>,
     pub(super) bans: Arc<BanList>,
+    pub(super) audit: Arc<Audit>,
     pub(super) explain: Explain,
     pub(super) window: Window,
     pub(super) answered: Answered,
@@ -82,6 +86,9 @@ fn all_resources() -> Router<Arc<State>> {
         .route("/api/v1/routes", get(routes::list))
         .route("/api/v1/routes/{name}", get(routes::show))
         .route("/api/v1/explain", post(explain::answer))
+        .route("/api/v1/bans", get(bans::list).post(bans::make).delete(bans::end))
+        .route("/api/v1/audit/findings", get(findings::show))
+        .route("/api/v1/audit/findings/local", get(findings::show_local))
 }
 
 /// Resources that are answered even where all other connections are taken.
