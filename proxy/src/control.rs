@@ -8,6 +8,7 @@ pub mod facts;
 pub mod flows;
 mod live;
 pub mod log;
+mod performance;
 pub mod port;
 mod probe;
 mod ready;
@@ -32,10 +33,11 @@ pub use signal::Signal;
 pub use supervisor::{Reported, Reports};
 
 use crate::base::Instant;
-use crate::base::metric::{Counters, RouteTable};
+use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
 use crate::policy::finding::{Denial, Outlet};
 use crate::policy::rule::RuleTable;
+use crate::trace::flow::Notes;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
 pub type Clock = fn() -> Instant;
@@ -80,6 +82,8 @@ pub struct Wiring {
     pub state: Arc<state::StateDir>,
     /// What workers have denied.
     pub findings: Arc<Outlet>,
+    /// What they tell of connections.
+    pub flows: Arc<Notes>,
     /// The rest of the process.
     pub process: Arc<dyn Process>,
 }
@@ -181,7 +185,8 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, rules, reports: Reported(reports), state, findings, process } = wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, process } = wiring;
+    let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
@@ -220,6 +225,19 @@ fn run(
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
+    let performance = Arc::new(performance::PerformanceMode::load(None));
+    let (lost, bounds) = (Arc::clone(&counters), seen.clone());
+    let flows = flows::Flows::new(flows::Parts {
+        node_id: Arc::clone(&node_id),
+        clock,
+        notes,
+        source: Arc::new(flows::source::Absent),
+        mode: Arc::clone(&performance),
+        limits: Box::new(move || (&bounds.standing().adopted.snapshot.document.flows).into()),
+        notes_lost: Box::new(move || lost.iter().map(|counters| counters.lost_count(Queue::Flow)).sum()),
+    });
+    tokio::spawn(Arc::clone(&flows).run());
+
     let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
     let (asked, banned) = (seen.clone(), bans.tables());
     let explain = move |question: &Question| {
@@ -245,6 +263,8 @@ fn run(
         bans,
         audit: Arc::clone(&audit),
         explain: Box::new(explain),
+        flows,
+        performance,
         window: api::Window::default(),
         answered: api::Answered::default(),
     };

@@ -27,6 +27,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     // `--bins` is there for the binary under test, which no test target of its own package asks for.
     succeed(&mut cargo(&["build", "--workspace", "--bins", "--tests"]))?;
     succeed(&mut nextest_run(&nextest, options.expression.as_deref(), &missing))?;
+    unprivileged(&nextest, options.expression.as_deref(), &missing)?;
     // nextest does not run them. Only crates with a library can have any.
     succeed(&mut cargo(&["test", "--quiet", "--doc", "--workspace"]))?;
     left_out(&missing);
@@ -40,6 +41,34 @@ fn nextest_run(nextest: &PathBuf, expression: Option<&str>, missing: &[programs:
         command.args(["-E", &expression]);
     }
     command
+}
+
+/// Takes every capability away.
+const POWERLESS: &str = "setpriv --bounding-set=-all --inh-caps=-all";
+/// And becomes a user who owns nothing.
+const NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all";
+
+/// Runs the suites that drive the binary once more as a user without any capability: everything but the kernel half
+/// must work there too. The tests of the kernel half itself, and those that take the whole machine, ran before.
+fn unprivileged(nextest: &PathBuf, expression: Option<&str>, missing: &[programs::Program]) -> Outcome {
+    if !programs::is_root() {
+        return Ok(());
+    }
+    let asked = expression.map_or_else(String::new, |asked| format!("({asked}) and "));
+    let asked = format!("{asked}package(weir-tests) and not binary(/^kernel/) and not test(/heavy::/)");
+    let mut command = nextest_run(nextest, Some(&asked), missing);
+    let runner = if reaches_target(NOBODY) { NOBODY } else { POWERLESS };
+    eprintln!("xtask: the suites once more, without capabilities: {runner}");
+    command.args(["--no-tests", "pass"]).env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner);
+    succeed(&mut command)
+}
+
+/// Whether the binary under test can be run so: a home directory of root's hides it from others.
+fn reaches_target(runner: &str) -> bool {
+    let mut words = runner.split(' ').chain(["test", "-x"]);
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).arg(target().join("debug/weir"));
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// The tests that run: those asked for, less those whose program is missing.

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::{Exit, Source};
 use crate::config::{Document, Environment, Problems, Snapshot};
 use crate::control::{Ground, Question, Unanswered, Values};
-use crate::policy::limit::Tables;
 use crate::policy::ban::Bans;
+use crate::policy::limit::Tables;
 use crate::target::Live;
 use crate::worker::clock;
 

@@ -6,7 +6,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::problem::{At, Code};
-use super::raw::{AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target};
+use super::raw::{
+    AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target,
+};
 use super::reader::{Reader, nearest};
 use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
 pub(super) use limit::{deny_response, kernel_tier, rate_limit};
@@ -20,7 +22,7 @@ pub(super) fn document(document: &mut Document, reader: &mut Reader) {
     unique(reader, document.rate_limits.iter().map(|one| (one.name.as_str(), "name", &one.at)));
     binds(document, reader);
     defaults(document, reader);
-    limit::memory(document, reader);
+    limit::rate_limits(document, reader);
     // A name may belong to an object that was left out for a problem of its own.
     if !reader.incomplete {
         references(document, reader);

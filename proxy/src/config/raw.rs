@@ -2,6 +2,7 @@
 
 mod ban;
 mod client;
+mod flows;
 mod geoip;
 mod global;
 mod listener;
@@ -14,6 +15,7 @@ mod target;
 
 pub use ban::{Audit, Ban};
 pub use client::{ClientProxy, Clients, Connections};
+pub use flows::Flows;
 pub use geoip::GeoIp;
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
 pub use global::{Timeouts, TimeoutsOverlay};
@@ -72,6 +74,8 @@ config_table! {
         management: Sub<Management>;
         /// A listener for metrics alone.
         metrics: Sub<Metrics>;
+        /// What is kept of TCP connections.
+        flows: Sub<Flows>;
         /// What this machine is called.
         node: Sub<Node>;
         /// weir's own log.

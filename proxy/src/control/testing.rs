@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::port::{Ground, Adopted, Beside, FirstTables, Process, Question, Refusal, Unanswered};
+use super::port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};

@@ -25,3 +25,6 @@ pub use limiter::{Limiter, Occupancy};
 pub use rule::Limit;
 pub use tables::{Tables, bytes};
 pub use wait::Wait;
+
+#[cfg(test)]
+mod tests;

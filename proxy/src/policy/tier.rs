@@ -90,7 +90,10 @@ impl Tier {
         let over = self.counts.denials(CLIENTS).charge(&self.window, key, now).unwrap_or(false);
         match (over, client.is_peer()) {
             (false, _) => Tiered::Counted,
-            (true, false) => Tiered::NotPeer,
+            (true, false) => {
+                self.counts.unpromoted.fetch_add(1, Ordering::Relaxed);
+                Tiered::NotPeer
+            }
             (true, true) => Tiered::Promoted(self.promotion(address)),
         }
     }
@@ -164,3 +167,6 @@ fn millis(time: Duration) -> u64 {
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,11 +147,7 @@ impl Notes {
     /// What control wants to hear.
     pub fn wanted(&self) -> Wanted {
         let bits = self.wanted.load(Ordering::Relaxed);
-        Wanted {
-            connections: bits & CONNECTIONS != 0,
-            requests: bits & REQUESTS != 0,
-            tcp_info: bits & TCP_INFO != 0,
-        }
+        Wanted { connections: bits & CONNECTIONS != 0, requests: bits & REQUESTS != 0, tcp_info: bits & TCP_INFO != 0 }
     }
 
     /// Says what control wants to hear.
@@ -181,8 +177,7 @@ mod tests {
         let notes = Notes::default();
         assert_eq!(notes.wanted(), Wanted::default());
         for bits in 0..8_u8 {
-            let wanted =
-                Wanted { connections: bits & 1 != 0, requests: bits & 2 != 0, tcp_info: bits & 4 != 0 };
+            let wanted = Wanted { connections: bits & 1 != 0, requests: bits & 2 != 0, tcp_info: bits & 4 != 0 };
             notes.want(wanted);
             assert_eq!(notes.wanted(), wanted);
         }

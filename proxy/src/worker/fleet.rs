@@ -11,11 +11,10 @@ use std::thread::JoinHandle;
 use super::{Message, Wall, Worker, life};
 use crate::base::metric::Counters;
 use crate::control::Facts;
-use crate::listen::Crowd;
-use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
-use crate::listen::Teller;
+use crate::listen::{Crowd, Teller};
 use crate::policy::finding::Outlet;
 use crate::policy::tier::Promotion;
+use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
 use crate::target::{Balancers, Report, Wake};
 use crate::trace::flow::Notes;
 

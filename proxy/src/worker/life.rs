@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Adoption, Current, Message, Worker};
-use crate::base::{Instant, Reason};
 use crate::base::metric::Limit;
+use crate::base::{Instant, Reason};
 use crate::control::facts::BEAT;
 use crate::listen::{Client, Told};
 use crate::policy::ban::Bans;

@@ -40,8 +40,13 @@ fn missing() -> Vec<Program> {
 }
 
 fn can_install() -> bool {
+    is_root() && find("apt-get").is_some()
+}
+
+/// Whether this runs as root.
+pub(crate) fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().map(|output| output.stdout).unwrap_or_default();
-    id == b"0\n" && find("apt-get").is_some()
+    id == b"0\n"
 }
 
 /// Failure is no error here: what could not be installed is missing, and said to be.

@@ -124,6 +124,8 @@ labels! {
     RetryBudget, "retry_budget", "a retry was not made because the budget was spent";
     ReplayMemory, "replay_memory", "a body was not kept for a retry because too much is kept already";
     EjectionPercent, "ejection_percent", "an ejection was refused to keep enough endpoints";
+    FlowsOpen, "flows_open_max", "a connection was left out of the flow table";
+    FlowsReaders, "flows_readers_max", "a reader of the wiretap was refused";
 }
 
 labels! {
@@ -134,6 +136,7 @@ labels! {
     Flow, "flow", "notes about connections, from a worker to control";
     Promotion, "promotion", "clients that the kernel is to drop, from a worker to control";
     Finding, "finding", "denials for findings, from a worker to control";
+    Wiretap, "wiretap", "events of the wiretap, from control to a reader";
 }
 
 /// A row of cells, one per value of a label.

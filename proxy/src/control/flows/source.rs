@@ -25,7 +25,8 @@ pub trait FlowSource: Send + Sync {
     /// The record of an open connection, as of its last callback; none once it is closed.
     fn record(&self, cookie: u64) -> Option<Flow>;
 
-    /// Attaches (true) or detaches the flow programs and, with them, frees their maps and rings: performance mode.
+    /// Attaches (true) or detaches the flow programs and, with them, frees their maps and rings: performance mode. The
+    /// flow table asks for it as soon as workers serve, unless performance mode was kept; nothing is attached before.
     /// To do what is done already is no error.
     ///
     /// # Errors
