@@ -6,6 +6,7 @@ mod audit;
 mod bans;
 pub mod facts;
 pub mod flows;
+mod geoip;
 mod live;
 pub mod log;
 mod performance;
@@ -36,6 +37,7 @@ use crate::base::Instant;
 use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
 use crate::policy::finding::{Denial, Outlet};
+use crate::policy::rule::RuleTable;
 use crate::trace::flow::Notes;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
@@ -73,6 +75,8 @@ pub struct Wiring {
     pub counters: Arc<[Arc<Counters>]>,
     /// The counters of routes.
     pub routes: Arc<RouteTable>,
+    /// The counters of rules.
+    pub rules: Arc<RuleTable>,
     /// What workers report of endpoints.
     pub reports: Reported,
     /// Where what outlives the process is kept.
@@ -182,7 +186,7 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, reports, state, findings, flows: notes, process } = wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, process } = wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
@@ -195,6 +199,7 @@ fn run(
     let prober = probe::Prober::new(probes_out);
     let probe_counts = prober.counts();
     let bans = bans::BanList::load(Arc::clone(&state), Arc::clone(&facts), clock);
+    let geoip = geoip::GeoFiles::new(Arc::clone(&facts));
     let parts = supervisor::Parts {
         facts: Arc::clone(&facts),
         clock,
@@ -202,6 +207,7 @@ fn run(
         resolver: Arc::clone(&resolver),
         prober,
         bans: Arc::clone(&bans),
+        geoip: Arc::clone(&geoip),
     };
     let (supervisor, seen) = supervisor::Supervisor::new(parts, first)?;
     let flips = supervisor.flips();
@@ -211,13 +217,13 @@ fn run(
     let asked = seen.clone();
     let audit_settings = move || asked.standing().adopted.snapshot.document.audit.clone();
     tokio::spawn(Arc::clone(&audit).run(audit_settings));
+    tokio::spawn(Arc::clone(&geoip).run());
     facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
 
     let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
-    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
     let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {
@@ -232,12 +238,13 @@ fn run(
     tokio::spawn(Arc::clone(&flows).run());
 
     let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
-    let (asked, banned) = (seen.clone(), bans.tables());
+    let (asked, banned, located) = (seen.clone(), bans.tables(), geoip.tables());
     let explain = move |question: &Question| {
         let standing = asked.standing();
         let (trust, bans) = (Arc::clone(&trust.borrow()), Arc::clone(&banned.borrow()));
+        let geoip = Arc::clone(&located.borrow());
         let (snapshot, live) = (&*standing.adopted.snapshot, &*standing.live);
-        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans })
+        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans, geoip: &geoip })
     };
     let state = api::State {
         node_id,
@@ -247,6 +254,7 @@ fn run(
         facts,
         counters,
         routes,
+        rules,
         seen,
         flips,
         resolver,

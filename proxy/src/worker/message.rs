@@ -10,6 +10,7 @@ use crate::config::Snapshot;
 use crate::files::Log;
 use crate::listen::Quota;
 use crate::policy::ban::Bans;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
 use crate::target::{Live, Wake};
@@ -24,6 +25,8 @@ pub enum Message {
     Trust(u64, Arc<Trust>),
     /// Others are banned than before.
     Bans(Arc<Bans>),
+    /// Addresses are elsewhere than before.
+    GeoIp(Arc<GeoIp>),
     /// A listener that could not be bound before now is.
     Listen(NewSocket),
     /// Stop accepting, close what is idle, finish the rest until `deadline`, cut what is left then.
@@ -45,6 +48,8 @@ pub struct Adoption {
     pub live: Arc<Live>,
     /// Who is banned.
     pub bans: Arc<Bans>,
+    /// Where addresses are.
+    pub geoip: Arc<GeoIp>,
     /// This worker's counters of its routes.
     pub cells: RouteCells,
     /// Its counters of the rate limits.
