@@ -3,6 +3,7 @@
 mod accept;
 mod findings;
 mod fleet;
+mod kernel;
 mod life;
 mod message;
 mod process;
@@ -64,6 +65,8 @@ pub struct Worker {
     findings: RefCell<Findings>,
     /// The first of them is there.
     findings_begun: ring::Event,
+    /// To the kernel half.
+    kernel: kernel::Side,
     /// This node's name.
     pub node_id: Arc<str>,
     /// Whether a wake for this worker found its mailbox full since this was last asked.
@@ -202,6 +205,12 @@ impl Current {
     /// The same with other bans.
     fn with_bans(&self, bans: Arc<Bans>) -> Self {
         Self { bans, ..self.clone() }
+    }
+
+    /// Whether the kernel half tells known sources from others.
+    fn knows_sources(&self) -> bool {
+        let syn = &self.snapshot.document.kernel.syn;
+        (syn.rate > 0 || syn.total > 0) && !syn.known_ttl.is_zero()
     }
 
     /// Bounds of the pool of idle upstream connections.
