@@ -6,10 +6,14 @@ pub mod id;
 pub mod instant;
 pub mod metric;
 pub mod reason;
+mod regex;
+pub mod tcp;
 
 pub use fault::{Fault, Party, Retry};
 pub use instant::Instant;
 pub use reason::Reason;
+pub use regex::regex;
+pub use tcp::TcpInfo;
 
 #[cfg(test)]
 pub(crate) mod tests;

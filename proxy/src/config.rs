@@ -4,7 +4,9 @@
 //! What a value means (a pattern compiles, a redirect is possible) is judged by the stage that uses it; stages report
 //! [`Problem`]s through the [`At`] of the object they judge.
 
+pub mod bans;
 mod check;
+pub mod cidrs;
 mod format;
 mod number;
 mod problem;
@@ -21,8 +23,10 @@ mod text;
 pub mod value;
 
 pub use number::duration_from_text;
+pub(crate) use problem::Position;
 pub use problem::{At, Code, Problem, Problems};
 pub use raw::Document;
+pub(crate) use reader::nearest;
 pub use reference::{Section, reference, sections};
 pub use snapshot::{Environment, Snapshot};
 pub use source::{DEFAULT, DOCUMENT_SIZE_MAX, default_document, load, load_as_far_as_possible, parse, read};

@@ -2,17 +2,22 @@
 //! but through its port and the cells it stores into.
 
 mod api;
+mod bans;
 pub mod facts;
+pub mod flows;
 mod live;
 pub mod log;
+mod performance;
 pub mod port;
 mod probe;
 mod ready;
 pub mod resolver;
 mod signal;
+pub mod state;
 mod supervisor;
 #[cfg(test)]
 mod testing;
+mod trust;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,13 +27,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub use facts::Facts;
-pub use port::{Adopted, FirstTable, Process, Question, Refusal, Unanswered, Values};
+pub use port::{Adopted, Beside, FirstTables, Process, Question, Refusal, Unanswered, Values};
 pub use signal::Signal;
 pub use supervisor::{Reported, Reports};
 
 use crate::base::Instant;
-use crate::base::metric::{Counters, RouteTable};
+use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
+use crate::policy::finding::Outlet;
+use crate::trace::flow::Notes;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
 pub type Clock = fn() -> Instant;
@@ -37,6 +44,8 @@ pub type Clock = fn() -> Instant;
 const THREADS: usize = 2;
 /// Resolutions and probe results that may wait; their senders wait too.
 const EVENTS_MAX: usize = 1024;
+/// The readiness warning while nothing is kept.
+const STATE_MISSING: &str = "STATE_DIR";
 /// How long answers under way may take once the process ends.
 const STOP_MAX: Duration = Duration::from_secs(1);
 
@@ -65,6 +74,12 @@ pub struct Wiring {
     pub routes: Arc<RouteTable>,
     /// What workers report of endpoints.
     pub reports: Reported,
+    /// Where what outlives the process is kept.
+    pub state: Arc<state::StateDir>,
+    /// What workers have denied.
+    pub findings: Arc<Outlet>,
+    /// What they tell of connections.
+    pub flows: Arc<Notes>,
     /// The rest of the process.
     pub process: Arc<dyn Process>,
 }
@@ -163,32 +178,52 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), Refusal> {
-    let Wiring { facts, clock, counters, routes, reports: Reported(reports), process } = wiring;
+    let Wiring { facts, clock, counters, routes, reports, state, findings, flows: notes, process } = wiring;
+    let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
     let resolver = Arc::new(resolver::Resolver::start(Arc::clone(&facts), clock, dns_out));
     let prober = probe::Prober::new(probes_out);
     let probe_counts = prober.counts();
+    let bans = bans::BanList::load(Arc::clone(&state), Arc::clone(&facts), clock);
     let parts = supervisor::Parts {
         facts: Arc::clone(&facts),
         clock,
         process: Arc::clone(&process),
         resolver: Arc::clone(&resolver),
         prober,
+        bans: Arc::clone(&bans),
     };
     let (supervisor, seen) = supervisor::Supervisor::new(parts, first)?;
     let flips = supervisor.flips();
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
+    tokio::spawn(Arc::clone(&bans).run());
+    facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
+
     let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
+    let performance = Arc::new(performance::PerformanceMode::load(None));
+    let (lost, bounds) = (Arc::clone(&counters), seen.clone());
+    let flows = flows::Flows::new(flows::Parts {
+        node_id: Arc::clone(&node_id),
+        clock,
+        notes,
+        source: Arc::new(flows::source::Absent),
+        mode: Arc::clone(&performance),
+        limits: Box::new(move || (&bounds.standing().adopted.snapshot.document.flows).into()),
+        notes_lost: Box::new(move || lost.iter().map(|counters| counters.lost_count(Queue::Flow)).sum()),
+    });
+    tokio::spawn(Arc::clone(&flows).run());
+
+    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
     let asked = seen.clone();
     let explain = move |question: &Question| {
-        let standing = asked.standing();
-        process.explain(question, &standing.adopted.snapshot, &standing.live)
+        let (standing, trust) = (asked.standing(), Arc::clone(&trust.borrow()));
+        process.explain(question, &standing.adopted.snapshot, &standing.live, &trust)
     };
     let state = api::State {
         node_id,
@@ -203,7 +238,10 @@ fn run(
         resolver,
         probe_counts,
         readiness,
+        bans,
         explain: Box::new(explain),
+        flows,
+        performance,
         window: api::Window::default(),
         answered: api::Answered::default(),
     };

@@ -11,6 +11,7 @@ pub mod control;
 pub mod files;
 pub mod http;
 pub mod listen;
+pub mod policy;
 pub mod request;
 pub mod respond;
 pub mod ring;

@@ -28,7 +28,7 @@ pub use op::poll::readable;
 pub use op::splice::{Pipe, splice};
 pub use remote::{Mailbox, Remote, Sender};
 pub use runtime::{Runtime, expect, forbidden, now, remote, stats};
-pub use socket::Socket;
+pub use socket::{Probe, Socket};
 pub use stats::Stats;
 pub use timer::{Elapsed, Timer, sleep_until};
 

@@ -1,7 +1,9 @@
-//! What happened to a request: the outcome that `request` fills in, and its lines in the access log.
+//! What happened to a request: the outcome that `request` fills in, its lines in the access log, and what
+//! its connections' flows show of it.
 
 pub mod access;
 mod field;
+pub mod flow;
 mod outcome;
 mod redact;
 mod time;

@@ -1,6 +1,7 @@
 //! One core: runtime, accept loops, per-core state, mailbox.
 
 mod accept;
+mod findings;
 mod fleet;
 mod life;
 mod message;
@@ -20,7 +21,10 @@ use crate::base::metric::{Counters, RouteCells};
 use crate::config::Snapshot;
 use crate::control::Facts;
 use crate::files::LogHandle;
-use crate::listen::{Client, Share, Told};
+use crate::listen::{Client, Crowd, Share, Teller, Told};
+use crate::policy::ban::Bans;
+use crate::policy::finding::{Findings, Outlet};
+use crate::policy::identity::Trust;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
@@ -40,6 +44,8 @@ pub struct Worker {
     pub facts: Arc<Facts>,
     /// Wall time.
     pub wall: Wall,
+    /// Shared with the other workers: what each client has at once.
+    pub crowd: Rc<Arc<Crowd>>,
     /// Random numbers.
     pub random: RefCell<fastrand::Rng>,
     /// Idle upstream connections.
@@ -50,6 +56,14 @@ pub struct Worker {
     pub budgets: RefCell<HashMap<u32, Budget, BuildMix>>,
     /// To control: what requests met at endpoints.
     pub reports: Box<dyn Fn(Report) -> bool>,
+    /// To control: what became of connections.
+    pub flows: Rc<Teller>,
+    /// To control: denials, added up.
+    findings_out: Arc<Outlet>,
+    /// Denials of the moment.
+    findings: RefCell<Findings>,
+    /// The first of them is there.
+    findings_begun: ring::Event,
     /// This node's name.
     pub node_id: Arc<str>,
     /// Whether a wake for this worker found its mailbox full since this was last asked.
@@ -138,11 +152,16 @@ impl Drop for InProgress<'_> {
 
 /// A generation and the endpoints of the moment, as one worker holds them: a request keeps one reference, which no
 /// other worker writes.
+#[derive(Clone)]
 pub struct Current {
     /// The configuration.
     pub snapshot: Arc<Snapshot>,
     /// The endpoints.
     pub live: Arc<Live>,
+    /// Whose word on the client counts.
+    pub trust: Arc<Trust>,
+    /// Who is banned.
+    pub bans: Arc<Bans>,
     /// Counters of its routes.
     pub cells: RouteCells,
     /// Open access logs, beside their formats in the snapshot.
@@ -162,10 +181,27 @@ impl Current {
         Self {
             snapshot: new.snapshot.clone(),
             live: new.live.clone(),
+            trust: new.snapshot.trust.clone(),
+            bans: new.bans.clone(),
             cells: new.cells.clone(),
             logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
             shares: Rc::new(shares),
         }
+    }
+
+    /// The same with other endpoints.
+    fn with_live(&self, live: Arc<Live>) -> Self {
+        Self { live, ..self.clone() }
+    }
+
+    /// The same with other trusted peers.
+    fn with_trust(&self, trust: Arc<Trust>) -> Self {
+        Self { trust, ..self.clone() }
+    }
+
+    /// The same with other bans.
+    fn with_bans(&self, bans: Arc<Bans>) -> Self {
+        Self { bans, ..self.clone() }
     }
 
     /// Bounds of the pool of idle upstream connections.

@@ -83,6 +83,10 @@ metrics! {
     OPERATIONS_IN_FLIGHT, "weir_operations_in_flight", Gauge, [], "Operations that the kernel holds for the workers' rings";
     BUFFERS_OUT, "weir_buffers_out", Gauge, [], "Receive buffers whose octets are still read or sent";
 
+    FLOWS, "weir_flows", Gauge, ["state"], "TCP connections in the flow table: open, or closed and kept";
+    FLOWS_CLOSED, "weir_flows_closed_total", Counter, [], "TCP connections on both sides that have closed";
+    WIRETAP_READERS, "weir_wiretap_readers", Gauge, [], "Readers of the wiretap";
+
     LOST, "weir_lost_total", Counter, ["queue"], "Messages dropped because a queue was full";
     ACCESS_LOG_DROPPED, "weir_access_log_dropped_total", Counter, ["log", "why"], "Access log lines that were not written";
 

@@ -81,6 +81,12 @@ reasons! {
     ConnectionLimit, "connection_limit", 0, Policy, "PC", "too many connections";
     Overloaded, "overloaded", 503, Us, "RC", "too many requests in flight";
 
+    ClientIdentityInvalid, "client_identity_invalid", 400, Client, "PR", "the trusted proxy's header does not name the client";
+    Banned, "banned", 403, Policy, "PR", "the client is banned";
+    KernelDenied, "kernel_denied", 0, Policy, "PC", "the source is on the kernel's deny list";
+    ClientConcurrency, "client_concurrency", 429, Policy, "PR", "the client has too many requests in flight";
+    RateLimited, "rate_limited", 429, Policy, "PR", "Rate limit exceeded";
+
     HostNotServed, "host_not_served", 421, Client, "PR", "host not served here";
     NoRoute, "no_route", 404, Policy, "LR", "no route matches";
     RedirectFailed, "redirect_failed", 500, Policy, "PR", "no valid redirect";

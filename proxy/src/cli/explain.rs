@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Exit, Source};
 use crate::config::{Document, Environment, Problems, Snapshot};
 use crate::control::{Question, Unanswered, Values};
+use crate::policy::limit::Tables;
 use crate::target::Live;
 use crate::worker::clock;
 
@@ -65,13 +66,13 @@ pub fn explain(arguments: &Arguments) -> Exit {
 fn build(document: Document) -> Result<Snapshot, Problems> {
     let mut problems = Problems::new();
     // The key signs nothing: sticky cookies of weir's own making are known only to the process that made them.
-    let environment = Environment { sticky_key: &[0; 32] };
+    let environment = Environment { sticky_key: &[0; 32], limits: &Tables::default() };
     Snapshot::build(document, 1, environment, &mut problems).ok_or(problems)
 }
 
 fn ask(snapshot: &Snapshot, question: &Question) -> Result<Value, Unanswered> {
     let live = Live::initial(&snapshot.groups, 1, None, clock());
-    crate::request::explain::explain(snapshot, &live, question)
+    crate::request::explain::explain(snapshot, &live, &snapshot.trust, question)
 }
 
 fn question(arguments: &Arguments) -> Question {

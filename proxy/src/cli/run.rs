@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::{Exit, Source};
 use crate::config::{Document, Problems};
 use crate::control::log::OwnLog;
+use crate::control::state::StateDir;
 use crate::control::{Control, Reports, Settings, Signal, StartError, Wiring};
 use crate::worker::{Fleet, Process, clock};
 
@@ -63,6 +64,11 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
     let system = |error: &dyn std::fmt::Display| Failed::System(error.to_string());
     let log = OwnLog::start(&document.log).map_err(|error| Failed::System(format!("log: cannot open: {error}")))?;
     let settings = settings(&document);
+    let state = StateDir::open(document.node.state_dir.as_deref(), StateDir::of_environment().as_deref());
+    let state = state.map_err(|error| system(&error))?;
+    if let Some(why) = state.missing() {
+        tracing::warn!(why, "no state directory: bans of the API and findings end with the process");
+    }
     let (reports, reported) = Reports::channel();
     let started = Process::start(source.clone(), document.workers, &settings.node_id, reports);
     let (process, fleet) = started.map_err(|error| system(&error))?;
@@ -73,6 +79,9 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
         counters: process.counters.clone(),
         routes: process.routes.clone(),
         reports: reported,
+        state: Arc::new(state),
+        findings: process.findings.clone(),
+        flows: process.flows.clone(),
         process: process.clone(),
     };
     let control = Control::start(&settings, wiring, document).map_err(|error| match error {

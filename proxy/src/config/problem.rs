@@ -97,6 +97,12 @@ impl At {
         }
     }
 
+    /// A problem with a part of `key`'s value, the one that stands at `position`.
+    pub(crate) fn within(&self, key: &str, position: Position, message: &str) -> Problem {
+        let problem = self.coded(Code::Expression, key, format!("{key}: {message}"));
+        Problem { line: position.line, column: position.column, ..problem }
+    }
+
     fn position_of(&self, key: &str) -> Position {
         self.0.keys.iter().find(|(name, _)| **name == *key).map_or(self.0.start, |(_, position)| *position)
     }
@@ -139,6 +145,8 @@ pub enum Code {
     Invalid,
     /// A secret written into the document.
     SecretInline,
+    /// A rule's `match` or `when` that asks nothing valid: its column is shown too.
+    Expression,
     /// Two objects of one name.
     Duplicate,
     /// A name that no object has.
@@ -159,6 +167,7 @@ impl Code {
             Self::OutOfRange => "out_of_range",
             Self::Invalid => "invalid",
             Self::SecretInline => "secret_inline",
+            Self::Expression => "expression",
             Self::Duplicate => "duplicate",
             Self::UnknownReference => "unknown_reference",
             Self::Lint => "lint",
@@ -200,6 +209,9 @@ impl fmt::Display for Problem {
         f.write_str(&self.file)?;
         if self.line > 0 {
             write!(f, ":{}", self.line)?;
+        }
+        if self.code == Code::Expression {
+            write!(f, ":{}", self.column)?;
         }
         write!(f, ": {}{}", if self.warning { "warning: " } else { "" }, self.message)?;
         match &self.suggestion {

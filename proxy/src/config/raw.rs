@@ -1,18 +1,30 @@
 //! The document as plain structs: one table of keys per object, nothing judged beyond each value itself.
 
+mod ban;
+mod client;
+mod flows;
+mod geoip;
 mod global;
 mod listener;
 mod log;
 mod pages;
+mod rate_limit;
 mod route;
+mod rule;
 mod target;
 
+pub use ban::{Audit, Ban};
+pub use client::{ClientProxy, Clients, Connections};
+pub use flows::Flows;
+pub use geoip::GeoIp;
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
 pub use global::{Timeouts, TimeoutsOverlay};
 pub use listener::Listener;
 pub use log::{AccessLog, Log};
 pub use pages::{ErrorPages, Template};
+pub use rate_limit::{DenyResponse, KernelTier, RateLimit};
 pub use route::{FieldMatch, HeaderEdits, Redirect, RequestHeaders, ResponseHeaders, Rewrite, Route, RouteLimits};
+pub use rule::RuleKeys;
 pub use target::{Health, Outlier, Split, StaticAnswer, Sticky, Target};
 
 use super::check;
@@ -32,6 +44,14 @@ config_table! {
         routes as "route": Objects<Route>, at most 100_000;
         /// Bodies that static answers share.
         templates as "template": Objects<Template>, at most 10_000;
+        /// Who the client is.
+        client: Sub<Clients>;
+        /// What one client may have at once.
+        connections: Sub<Connections>;
+        /// Who is banned.
+        bans as "ban": Objects<Ban>, at most 10_000;
+        /// How denials are kept.
+        audit: Sub<Audit>;
         /// Bounds of what a request may be and use.
         limits: Sub<Limits>;
         /// Bounds of how long things may take.
@@ -42,6 +62,10 @@ config_table! {
         pool: Sub<Pool>;
         /// How hostnames of targets are resolved.
         resolver: Sub<Resolver>;
+        /// Databases of addresses.
+        geoip: Sub<GeoIp>;
+        /// How many requests of a key may pass in which time.
+        rate_limits as "rate_limit": Objects<RateLimit>, at most 1000;
         /// Pages for weir's own errors.
         error_pages: Sub<ErrorPages>;
         /// How the process ends.
@@ -50,6 +74,8 @@ config_table! {
         management: Sub<Management>;
         /// A listener for metrics alone.
         metrics: Sub<Metrics>;
+        /// What is kept of TCP connections.
+        flows: Sub<Flows>;
         /// What this machine is called.
         node: Sub<Node>;
         /// weir's own log.

@@ -9,9 +9,21 @@ use super::format::{Format, FromText, Node, wrong_type};
 use super::problem::Code;
 use super::reader::{Reader, Spot};
 
+mod host;
+mod key_part;
+mod matching;
+mod moment;
+mod peer;
 mod word;
 
 pub use super::number::Ceiling;
+pub use host::HostPattern;
+pub(crate) use host::authority;
+pub use key_part::KeyPart;
+pub use matching::{Expression, Matching};
+pub(crate) use matching::{Named, Tree};
+pub use moment::Moment;
+pub use peer::PeerNet;
 pub use word::*;
 
 /// Where a listener listens.

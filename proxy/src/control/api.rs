@@ -3,12 +3,15 @@
 mod answer;
 mod dns_cache;
 mod explain;
+mod flows;
 mod health;
 mod metrics;
 mod ready;
 mod routes;
 mod server;
+mod settings;
 mod stats;
+mod wiretap;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -20,7 +23,10 @@ use tokio::sync::watch;
 pub(super) use server::Listeners;
 pub(super) use stats::Window;
 
+use super::bans::BanList;
+use super::flows::Flows;
 use super::live::FlipTable;
+use super::performance::PerformanceMode;
 use super::port::{Question, Unanswered};
 use super::ready::Readiness;
 use super::resolver::Resolver;
@@ -47,7 +53,10 @@ pub(super) struct State {
     pub(super) resolver: Arc<Resolver>,
     pub(super) probe_counts: Arc<probe::Counts>,
     pub(super) readiness: watch::Receiver<Arc<Readiness>>,
+    pub(super) bans: Arc<BanList>,
     pub(super) explain: Explain,
+    pub(super) flows: Arc<Flows>,
+    pub(super) performance: Arc<PerformanceMode>,
     pub(super) window: Window,
     pub(super) answered: Answered,
 }
@@ -78,6 +87,9 @@ fn all_resources() -> Router<Arc<State>> {
         .route("/api/v1/routes", get(routes::list))
         .route("/api/v1/routes/{name}", get(routes::show))
         .route("/api/v1/explain", post(explain::answer))
+        .route("/api/v1/flows", get(flows::list))
+        .route("/api/v1/wiretap/stream", get(wiretap::stream))
+        .route("/api/v1/settings/performance-mode", get(settings::show).put(settings::set))
 }
 
 /// Resources that are answered even where all other connections are taken.

@@ -1,5 +1,6 @@
 //! What readiness rests on: cells that workers, the resolver and the supervisor store into, and control reads.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -116,6 +117,8 @@ pub struct Facts {
     listeners: Mutex<Vec<ListenerFact>>,
     reload_refused: Mutex<Option<String>>,
     draining: AtomicBool,
+    /// By code, what an operator should know though it fails nothing.
+    warnings: Mutex<BTreeMap<&'static str, String>>,
     /// The resolver's state.
     pub resolver: ResolverFacts,
 }
@@ -130,6 +133,7 @@ impl Facts {
             listeners: Mutex::default(),
             reload_refused: Mutex::default(),
             draining: AtomicBool::new(false),
+            warnings: Mutex::default(),
             resolver: ResolverFacts::default(),
         }
     }
@@ -175,6 +179,20 @@ impl Facts {
     /// Why the last reload changed nothing.
     pub fn reload_refused(&self) -> Option<String> {
         self.reload_refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says what an operator should know (in one sentence), or that it is so no more (none).
+    pub fn warn(&self, code: &'static str, hint: Option<String>) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        match hint {
+            Some(hint) => drop(warnings.insert(code, hint)),
+            None => drop(warnings.remove(code)),
+        }
+    }
+
+    /// What an operator should know, by code.
+    pub fn warnings(&self) -> BTreeMap<&'static str, String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Stored when a drain or stop begins.

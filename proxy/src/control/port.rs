@@ -11,9 +11,11 @@ use super::Facts;
 use crate::base::Instant;
 use crate::config::{Document, Problems, Snapshot};
 use crate::files::Log;
+use crate::policy::ban::Bans;
+use crate::policy::identity::Trust;
 use crate::target::Live;
 
-/// A worker whose last beat is older is not sent tables of endpoints: its mailbox is for what it must not miss.
+/// A worker whose last beat is older is not sent tables: its mailbox is for what it must not miss.
 const BEAT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A configuration that the workers have been given.
@@ -25,8 +27,17 @@ pub struct Adopted {
     pub logs: Vec<Log>,
 }
 
-/// Makes the first table of endpoints for a configuration.
-pub type FirstTable<'a> = dyn FnMut(&Arc<Snapshot>) -> Arc<Live> + 'a;
+/// The tables beside a configuration, which change without a new one.
+#[derive(Clone)]
+pub struct Beside {
+    /// Its endpoints.
+    pub live: Arc<Live>,
+    /// Who is banned.
+    pub bans: Arc<Bans>,
+}
+
+/// Makes the first tables beside a configuration.
+pub type FirstTables<'a> = dyn FnMut(&Arc<Snapshot>) -> Beside + 'a;
 
 /// Why a configuration that can be read changes nothing.
 pub type Refusal = Box<dyn Error + Send + Sync>;
@@ -36,15 +47,22 @@ pub trait Process: Send + Sync + 'static {
     /// Reads the document again.
     fn read(&self) -> Result<Document, Problems>;
 
-    /// Builds a configuration whole, new sockets included, and gives it to the workers, or changes nothing. `live` is
+    /// Builds a configuration whole, new sockets included, and gives it to the workers, or changes nothing. `beside` is
     /// called at most once, when nothing can fail any more.
-    fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal>;
+    fn adopt(&self, document: Document, beside: &mut FirstTables<'_>) -> Result<Adopted, Refusal>;
 
     /// Tries again to bind the listeners that are not; says in `Facts` how it went.
     fn bind(&self);
 
     /// Gives a worker the next table of endpoints. Does not block; false if its mailbox is full.
     fn follow(&self, worker: usize, live: &Arc<Live>) -> bool;
+
+    /// Gives a worker the next table of trusted peers, made for this generation. Does not block; false if its mailbox
+    /// is full.
+    fn trust(&self, worker: usize, generation: u64, trust: &Arc<Trust>) -> bool;
+
+    /// Gives a worker the next table of bans. Does not block; false if its mailbox is full.
+    fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool;
 
     /// Has a worker stop accepting, finish by the deadline and end; another call moves the deadline. Does not block;
     /// false if its mailbox is full.
@@ -54,7 +72,13 @@ pub trait Process: Send + Sync + 'static {
     fn reopen_logs(&self);
 
     /// What a request would meet. No traffic, no state moved.
-    fn explain(&self, question: &Question, snapshot: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered>;
+    fn explain(
+        &self,
+        question: &Question,
+        snapshot: &Snapshot,
+        live: &Live,
+        trust: &Trust,
+    ) -> Result<serde_json::Value, Unanswered>;
 }
 
 /// A request that need not be made.
@@ -117,6 +141,7 @@ impl fmt::Display for Unanswered {
 #[derive(Default)]
 pub(super) struct Outbox {
     live: Option<Arc<Live>>,
+    bans: Option<Arc<Bans>>,
     drain: Option<Instant>,
 }
 
@@ -124,6 +149,11 @@ impl Outbox {
     /// Queues a table of endpoints, in place of an older one.
     pub(super) fn follow(&mut self, live: &Arc<Live>) {
         self.live = Some(Arc::clone(live));
+    }
+
+    /// Queues a table of bans, in place of an older one.
+    pub(super) fn ban(&mut self, bans: &Arc<Bans>) {
+        self.bans = Some(Arc::clone(bans));
     }
 
     /// Queues a drain, in place of an older one.
@@ -137,9 +167,12 @@ impl Outbox {
         if self.live.as_ref().is_some_and(|live| beats && process.follow(worker, live)) {
             self.live = None;
         }
+        if self.bans.as_ref().is_some_and(|bans| beats && process.ban(worker, bans)) {
+            self.bans = None;
+        }
         if self.drain.is_some_and(|deadline| process.drain(worker, deadline)) {
             self.drain = None;
         }
-        self.live.is_none() && self.drain.is_none()
+        self.live.is_none() && self.bans.is_none() && self.drain.is_none()
     }
 }

@@ -3,6 +3,7 @@
 
 mod assess;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,12 +88,21 @@ pub(super) struct Watch {
     node_id: Arc<str>,
     states: Vec<(Option<&'static str>, String)>,
     refused: Option<(String, String)>,
+    /// Since when other warnings hold, by code.
+    warned: BTreeMap<&'static str, String>,
 }
 
 impl Watch {
     pub(super) fn new(facts: Arc<Facts>, clock: Clock, node_id: Arc<str>) -> Self {
         let since = timestamp();
-        Self { facts, clock, node_id, states: vec![(None, since); CHECKS.len()], refused: None }
+        Self {
+            facts,
+            clock,
+            node_id,
+            states: vec![(None, since); CHECKS.len()],
+            refused: None,
+            warned: BTreeMap::new(),
+        }
     }
 
     /// Looks, and says what it sees.
@@ -144,7 +154,14 @@ impl Watch {
             since: since.clone(),
             hint: format!("the configuration before it is in force: {why}"),
         };
-        self.refused.iter().map(warning).collect()
+        let refused = self.refused.iter().map(warning);
+        let told = self.facts.warnings();
+        self.warned.retain(|code, _| told.contains_key(code));
+        let others = told.into_iter().map(|(code, hint)| {
+            let since = self.warned.entry(code).or_insert_with(timestamp).clone();
+            Warning { code, since, hint }
+        });
+        refused.chain(others).collect()
     }
 
     /// Looks for ever.

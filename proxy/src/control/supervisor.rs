@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::bans::BanList;
 use super::live::Owner;
-use super::port::{Adopted, Outbox, Process, Refusal};
+use super::port::{Adopted, Beside, Outbox, Process, Refusal};
 use super::probe::{ProbeResult, Prober};
 use super::resolver::{self, DnsUpdate, Resolver, Wanted};
 use super::signal::Signal;
 use super::{Clock, Facts};
 use crate::config::Document;
+use crate::policy::ban::Bans;
 use crate::target::{Live, Report};
 
 /// How long news is collected, and how soon a full mailbox is offered again what it did not take.
@@ -59,6 +61,7 @@ pub(super) struct Parts {
     pub(super) process: Arc<dyn Process>,
     pub(super) resolver: Arc<Resolver>,
     pub(super) prober: Prober,
+    pub(super) bans: Arc<BanList>,
 }
 
 /// What the supervisor listens to.
@@ -143,7 +146,7 @@ impl Supervisor {
     pub(super) fn new(parts: Parts, first: Document) -> Result<(Self, Seen), Refusal> {
         let workers = parts.facts.workers().len();
         let mut owner = Owner::new(workers, (parts.clock)());
-        let adopted = adopt(&*parts.process, &mut owner, parts.clock, first, true)?;
+        let adopted = adopt(&parts, &mut owner, first, true)?;
         let standing = Standing { adopted: Arc::new(adopted), live: Arc::clone(owner.live()) };
         let (standing, standing_seen) = watch::channel(standing);
         let ejections = Arc::<Ejections>::default();
@@ -160,6 +163,8 @@ impl Supervisor {
 
     /// Works until the runtime ends.
     pub(super) async fn run(mut self, mut signals: mpsc::Receiver<Signal>, mut events: Events) {
+        let mut bans = self.parts.bans.tables();
+        bans.mark_changed();
         let mut bind_at = tokio::time::Instant::now() + BIND_AGAIN;
         loop {
             let mut news = News::default();
@@ -169,6 +174,7 @@ impl Supervisor {
                     tokio::time::sleep(TURN).await;
                     news.take_rest(&mut events);
                 }
+                Ok(()) = bans.changed() => self.follow_bans(&bans.borrow_and_update()),
                 () = tokio::time::sleep(self.pause()) => {}
             }
             self.learn(news);
@@ -227,6 +233,10 @@ impl Supervisor {
         self.outboxes.iter_mut().for_each(|outbox| outbox.follow(live));
     }
 
+    fn follow_bans(&mut self, bans: &Arc<Bans>) {
+        self.outboxes.iter_mut().for_each(|outbox| outbox.ban(bans));
+    }
+
     /// Has names resolved and endpoints probed as the configuration in force says.
     fn follow_adopted(&mut self) {
         let Standing { adopted, live } = self.standing.borrow().clone();
@@ -255,10 +265,9 @@ impl Supervisor {
     /// A document that does not build changes nothing. While it is built, this task's thread does nothing else; the
     /// API and the probes go on.
     fn reload(&mut self) {
-        let Parts { process, clock, .. } = &self.parts;
-        let (process, clock, owner) = (Arc::clone(process), *clock, &mut self.owner);
-        let adopted = tokio::task::block_in_place(|| match process.read() {
-            Ok(document) => adopt(&*process, owner, clock, document, false),
+        let (parts, owner) = (&self.parts, &mut self.owner);
+        let adopted = tokio::task::block_in_place(|| match parts.process.read() {
+            Ok(document) => adopt(parts, owner, document, false),
             Err(problems) => Err(problems.into()),
         });
         match adopted {
@@ -318,15 +327,12 @@ impl Supervisor {
     }
 }
 
-/// Puts a configuration in force, with the table of endpoints that `owner` makes for it.
-fn adopt(
-    process: &dyn Process,
-    owner: &mut Owner,
-    clock: Clock,
-    document: Document,
-    first: bool,
-) -> Result<Adopted, Refusal> {
-    process.adopt(document, &mut |snapshot| owner.adopt(&snapshot.groups, first, clock()))
+/// Puts a configuration in force, with the tables beside it.
+fn adopt(parts: &Parts, owner: &mut Owner, document: Document, first: bool) -> Result<Adopted, Refusal> {
+    parts.process.adopt(document, &mut |snapshot| Beside {
+        live: owner.adopt(&snapshot.groups, first, (parts.clock)()),
+        bans: parts.bans.adopt(snapshot),
+    })
 }
 
 /// The names of a configuration's targets, and who uses them.

@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::port::{Adopted, FirstTable, Process, Question, Refusal, Unanswered};
+use super::port::{Adopted, Beside, FirstTables, Process, Question, Refusal, Unanswered};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
+use crate::policy::ban::Bans;
+use crate::policy::identity::Trust;
+use crate::policy::limit::Tables;
 use crate::target::Live;
 
 pub(super) fn clock() -> Instant {
@@ -41,7 +44,7 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
 /// The configuration that a document makes.
 pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
-    let environment = Environment { sticky_key: &[7; 32] };
+    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default() };
     let built = Snapshot::build(document, generation, environment, &mut problems);
     Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }
@@ -51,6 +54,7 @@ pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
 pub(super) struct Told {
     pub(super) generation: u64,
     pub(super) tables: Vec<Arc<Live>>,
+    pub(super) bans: Arc<Bans>,
     pub(super) drains: Vec<Instant>,
     /// Takes nothing any more.
     pub(super) full: bool,
@@ -93,13 +97,14 @@ impl Process for Remembering {
         }
     }
 
-    fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal> {
+    fn adopt(&self, document: Document, beside: &mut FirstTables<'_>) -> Result<Adopted, Refusal> {
         let generation = self.worker(0).generation + 1;
         let snapshot = snapshot(document, generation);
-        let live = live(&snapshot);
+        let Beside { live, bans } = beside(&snapshot);
         for worker in 0..self.workers.len() {
             self.worker(worker).generation = generation;
             self.worker(worker).tables.push(Arc::clone(&live));
+            self.worker(worker).bans = Arc::clone(&bans);
         }
         Ok(Adopted { snapshot, logs: Vec::new() })
     }
@@ -116,6 +121,14 @@ impl Process for Remembering {
         !worker.full
     }
 
+    fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {
+        let mut worker = self.worker(worker);
+        if !worker.full {
+            worker.bans = Arc::clone(bans);
+        }
+        !worker.full
+    }
+
     fn drain(&self, worker: usize, deadline: Instant) -> bool {
         let mut worker = self.worker(worker);
         if !worker.full {
@@ -128,7 +141,17 @@ impl Process for Remembering {
         self.reopened.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn explain(&self, question: &Question, _: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered> {
+    fn trust(&self, worker: usize, _: u64, _: &Arc<Trust>) -> bool {
+        !self.worker(worker).full
+    }
+
+    fn explain(
+        &self,
+        question: &Question,
+        _: &Snapshot,
+        live: &Live,
+        _: &Trust,
+    ) -> Result<serde_json::Value, Unanswered> {
         if question.listener.as_deref().is_some_and(|name| name != "web") {
             return Err(Unanswered { field: Some("listener"), message: "no such listener".to_owned() });
         }

@@ -44,6 +44,11 @@ pub fn read_path(raw: &[u8], merge_slashes: bool) -> Result<Paths<'_>, Fault> {
     Ok(paths)
 }
 
+/// Whether `path` begins with the whole segments of `prefix`; one that ends in `/` is a plain prefix.
+pub fn has_path_prefix(path: &[u8], prefix: &[u8]) -> bool {
+    path.starts_with(prefix) && (path.len() == prefix.len() || prefix.ends_with(b"/") || path[prefix.len()] == b'/')
+}
+
 /// Whether a path is certainly plain: the usual case, told without a branch per octet.
 fn needs_no_reading(raw: &[u8]) -> bool {
     let odd =

@@ -12,7 +12,8 @@ use crate::base::metric::Limit;
 use crate::base::{Fault, Reason};
 use crate::buf::{SendBuf, spare_vec};
 use crate::http::{BodyLength, Connection, Edits, Head, Method, Request, ResponseOut, write_response_head};
-use crate::listen::Client;
+use crate::listen::{Client, Told};
+use crate::policy::identity::Chain;
 use crate::respond::{Wanted, render};
 use crate::ring::{self, Timer};
 use crate::route::{Facts, Redirect, Route};
@@ -89,6 +90,8 @@ impl Exchange<'_> {
         if record.answered || silent {
             // What has begun never ends cleanly, so that nobody takes a part for the whole.
             record.keep_alive = false;
+            // Whoever was cut off by a ban is not closed gently.
+            record.reset |= self.client.told() == Told::Cut && self.client.cut() != Reason::ShutdownCut;
             if record.close_delimited || fault.reason == Reason::ClientTooSlow {
                 self.client.socket.set_linger_reset();
                 record.reset = true;
@@ -127,25 +130,30 @@ impl Exchange<'_> {
         snapshot.table.routes().get(snapshot.routes.get(position)?.rank)
     }
 
-    /// The request's id as text.
+    /// The request's id: the record's, or what a trusted peer gave.
+    pub(super) fn request_id(&self) -> &[u8] {
+        self.given_id.unwrap_or(&self.id)
+    }
+
+    /// The same as text.
     pub(super) fn id_text(&self) -> &str {
-        std::str::from_utf8(&self.id).unwrap_or_default()
+        std::str::from_utf8(self.request_id()).unwrap_or_default()
     }
 
     /// Name and value of the request id's header.
     pub(super) fn id_header(&self) -> (&[u8], &[u8]) {
-        (self.listener.1.request_id_header.as_bytes(), &self.id)
+        (self.listener.1.request_id_header.as_bytes(), self.request_id())
     }
 
     /// The facts that header edits may name.
     pub(super) fn facts<'f>(&'f self, route: &'f Route) -> Facts<'f> {
         Facts {
-            client_ip: self.client.peer_ip(),
+            client_ip: self.client_ip(),
             host: self.request.host(),
             method: self.request.method(),
             path: self.request.path_raw(),
             route: &route.name,
-            request_id: &self.id,
+            request_id: self.request_id(),
         }
     }
 
@@ -207,6 +215,7 @@ pub(super) async fn bad_head(
 ) {
     let mut record = Record::begin(worker, client, ring::now());
     let timer = Timer::new();
+    let chain = Chain::default();
     let mut exchange = Exchange {
         worker,
         client,
@@ -214,9 +223,12 @@ pub(super) async fn bad_head(
         listener,
         rules: &listener.1.rules,
         request: Request::new(head, octets),
+        who: Ok(current.trust.unresolved(client.peer_ip())),
+        chain: &chain,
         deadline: None,
         timer: &timer,
         id: record.id.text(),
+        given_id: None,
     };
     record.keep_alive = false;
     let mut body = ClientBody::broken();

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::decide::{Decision, KeyView, decide};
+use super::decide::{Asked, Decision, KeyView};
 use crate::base::{Fault, Instant};
 use crate::config::Snapshot;
 use crate::control::{Question, Unanswered};
 use crate::http::{Head, HeadLimits, Request, normalise_host, parse_request};
+use crate::policy::identity::{Chain, Identity, Resolved, Trust};
 use crate::route::{Query, Verdict};
 use crate::target::explain::rows;
 use crate::target::{Ask, Balancers, Live, RouteLive};
@@ -18,7 +19,7 @@ use crate::worker::clock;
 ///
 /// # Errors
 /// The question cannot be put as a request.
-pub fn explain(snapshot: &Snapshot, live: &Live, question: &Question) -> Result<Value, Unanswered> {
+pub fn explain(snapshot: &Snapshot, live: &Live, trust: &Trust, question: &Question) -> Result<Value, Unanswered> {
     let listener = listener(snapshot, question)?;
     let octets = octets(question)?;
     let mut head = Head::new();
@@ -36,7 +37,7 @@ pub fn explain(snapshot: &Snapshot, live: &Live, question: &Question) -> Result<
         }
     }
     let request = Request::new(&head, &octets);
-    explain_request(snapshot, live, listener, &request, question.client, &mut answer);
+    explain_request(Asked { snapshot, listener, request: &request }, live, trust, question.client, &mut answer);
     Ok(answer)
 }
 
@@ -99,14 +100,11 @@ fn octets(question: &Question) -> Result<Vec<u8>, Unanswered> {
     Ok(octets)
 }
 
-fn explain_request(
-    snapshot: &Snapshot,
-    live: &Live,
-    listener: usize,
-    request: &Request<'_>,
-    client: Option<IpAddr>,
-    answer: &mut Value,
-) {
+fn explain_request(asked: Asked<'_, '_, '_>, live: &Live, trust: &Trust, peer: Option<IpAddr>, answer: &mut Value) {
+    let Asked { snapshot, listener, request } = asked;
+    let who = trust.resolve(peer, request, &mut Chain::default());
+    let client = who.map_or(None, |who| who.identity.ip());
+    put(answer, "client", client_value(peer, who));
     let merge = snapshot.document.listeners[listener].merge_slashes;
     if let Ok(paths) = request.paths(merge) {
         let text = |octets: &[u8]| Value::from(String::from_utf8_lossy(octets));
@@ -131,7 +129,8 @@ fn explain_request(
             put(answer, "disagreement", disagreement.into());
         }
     }
-    let decided = match decide(snapshot, listener, request, client) {
+    let routed = asked.read(client).and_then(|paths| who.and_then(|_| asked.route(paths, client)));
+    let decided = match routed {
         Ok(decided) => decided,
         Err(fault) => return put(answer, "fault", fault_value(fault)),
     };
@@ -157,6 +156,15 @@ fn explain_request(
             }
         }
     }
+}
+
+fn client_value(peer: Option<IpAddr>, who: Result<Resolved, Fault>) -> Value {
+    let source = who.map(|who| match who.identity {
+        Identity::Known { ip, source } => (Some(ip), source.word()),
+        Identity::Unknown => (None, "unknown"),
+    });
+    let (ip, source) = source.unwrap_or((None, "invalid"));
+    json!({ "peer": peer, "ip": ip, "source": source, "trusted_peer": who.is_ok_and(|who| who.trusted) })
 }
 
 fn explain_targets(route: &RouteLive, keys: &KeyView<'_>, answer: &mut Value) {

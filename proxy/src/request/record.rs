@@ -11,6 +11,7 @@ use crate::base::{Instant, Reason};
 use crate::http::{Request, Version};
 use crate::listen::Client;
 use crate::ring;
+use crate::trace::flow::{Verdict, is_denial};
 use crate::trace::{Fields, Outcome, Phases};
 use crate::worker::Worker;
 
@@ -42,6 +43,8 @@ pub(super) struct Record {
     pub(super) endpoint: Option<SocketAddr>,
     pub(super) attempts: u32,
     pub(super) reused: bool,
+    /// The flow of the last try.
+    pub(super) upstream: Option<u64>,
     received_before: u64,
     sent_before: u64,
 }
@@ -69,6 +72,7 @@ impl Record {
             endpoint: None,
             attempts: 0,
             reused: false,
+            upstream: None,
             received_before: client.accounted_in.get(),
             sent_before: client.socket.sent(),
         }
@@ -93,6 +97,9 @@ impl Record {
             }
         }
         current.cells.slot(self.route).finished(self.status, total);
+        if worker.flows.wants(self.reason) {
+            self.tell_flows(exchange);
+        }
         if !current.logs.is_empty() {
             self.log(exchange, body, total, bytes_in, bytes_out);
         }
@@ -101,6 +108,26 @@ impl Record {
     fn octets(&self, client: &Client, head: usize, body: &ClientBody) -> (u64, u64) {
         client.accounted_in.set(self.received_before + head as u64 + body.received_raw());
         (head as u64 + body.received_raw(), client.socket.sent() - self.sent_before)
+    }
+
+    /// What became of the request, for the flows that carried it.
+    #[cold]
+    fn tell_flows(&self, exchange: &Exchange<'_>) {
+        let Exchange { worker, client, request, .. } = exchange;
+        let verdict = |hostname| Verdict {
+            denied: is_denial(self.reason),
+            reason: self.reason,
+            rule: None,
+            trace_id: self.id,
+            hostname,
+        };
+        let host = request.host();
+        if let Some(flow) = &client.flow {
+            worker.flows.request(flow.cookie(), verdict((!host.is_empty()).then(|| host.into())));
+        }
+        if let Some(cookie) = self.upstream {
+            worker.flows.request(cookie, verdict(None));
+        }
     }
 
     #[cold]
@@ -119,7 +146,8 @@ impl Record {
             start_unix_ns: self.start_unix_ns,
             total,
             phases: self.phases,
-            client_ip: client.peer_ip(),
+            request_id: exchange.given_id,
+            client_ip: exchange.client_ip(),
             peer_ip: client.peer_ip(),
             http_version: Some(match request.version() {
                 Version::Http10 => "1.0",

@@ -13,8 +13,10 @@ use super::op::close::Descriptor;
 use super::runtime::{try_with, with};
 use crate::buf::{Chunk, SendBuf};
 
+mod probe;
 mod stream;
 
+pub use probe::Probe;
 pub(super) use stream::Stream;
 
 /// A connected stream, TCP or Unix. Dropping it cancels what is in flight and closes it once that has ended.
@@ -140,7 +142,7 @@ impl Socket {
     /// Octets the peer has acknowledged: whether a long send moves at all. A system call (TCP_INFO), for a deadline
     /// that has passed rather than for each send; `None` on a Unix socket.
     pub fn acknowledged(&self) -> Option<u64> {
-        stream::acknowledged(self.as_fd())
+        Some(stream::tcp_info(self.as_fd())?.bytes_acked)
     }
 
     /// Has the close reset the connection (SO_LINGER 0).
@@ -162,6 +164,11 @@ impl Socket {
     /// SO_COOKIE: the kernel's number for this socket, never used again. A system call.
     pub fn cookie(&self) -> u64 {
         self.options().cookie().unwrap_or_default()
+    }
+
+    /// A look at it for who does not own it.
+    pub fn probe(&self) -> Probe {
+        Probe::of(&self.0)
     }
 
     /// The socket's options and addresses.

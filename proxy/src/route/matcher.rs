@@ -10,15 +10,12 @@ pub(crate) use path::PathMatch;
 
 use std::borrow::Cow;
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use super::host::Pattern;
 use super::query::Query;
 use crate::config::value::HostWildcard;
 use crate::http::query_pairs;
-
-/// Octets of a compiled pattern.
-const REGEX_SIZE_MAX: usize = 1 << 20;
 
 /// Everything that must be true of a request for a route to match.
 #[derive(Clone, Debug)]
@@ -165,16 +162,4 @@ impl Matcher {
 /// routes that ask about it.
 fn any_parameter(query: &[u8], name: &str, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
     query_pairs(query).any(|(key, value)| *key == *name.as_bytes() && holds(&value))
-}
-
-/// Compiles a pattern of the document: linear time, unanchored, bounded in size; the document bounds the source.
-pub(crate) fn regex(source: &str) -> Result<Regex, String> {
-    RegexBuilder::new(source).size_limit(REGEX_SIZE_MAX).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "the compiled regex is larger than 1 MiB".to_owned(),
-        error => {
-            let text = error.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            format!("bad regex \"{source}\": {}", last.strip_prefix("error: ").unwrap_or(last))
-        }
-    })
 }

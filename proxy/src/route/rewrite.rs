@@ -2,10 +2,10 @@
 
 use regex::bytes::Regex;
 
-use super::matcher::{PathMatch, regex};
+use super::matcher::PathMatch;
 use super::path::{PATH_MAX, encode, has_encoded_separator, has_twice_encoded_separator, is_valid, spelling_len};
 use super::redirect::Incoming;
-use crate::base::{Fault, Reason};
+use crate::base::{Fault, Reason, regex};
 use crate::config::value::UpstreamHost;
 use crate::config::{Problems, raw};
 

@@ -8,11 +8,14 @@ use std::time::Duration;
 use super::pool::{Key, Parked, Seen};
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::http::Response;
+use crate::listen::Flow;
 use crate::ring::{self, Endpoint, Socket, Timer};
 use crate::target::{Connection, EndpointId};
 
 /// A connection to an endpoint, idle or carrying one exchange.
 pub struct Upstream {
+    /// What control knows it by; ends before the socket does.
+    pub flow: Option<Flow>,
     /// The socket.
     pub socket: Socket,
     /// Deadlines of what the upstream is waited for.
@@ -47,6 +50,7 @@ impl Upstream {
         };
         let key = Key { address };
         Ok(Box::new(Self {
+            flow: None,
             socket,
             timer,
             key,

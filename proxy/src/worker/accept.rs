@@ -1,13 +1,14 @@
 //! Accept loops: one per listening socket of this worker.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{NewSocket, Worker};
+use super::{Current, NewSocket, Worker};
 use crate::base::Reason;
 use crate::base::metric::Limit;
-use crate::listen::{Client, Told};
+use crate::listen::{Client, Counted, Crowded, Held, Member, Place, Told};
 use crate::request;
 use crate::ring::{self, Listener, Socket, sleep_until};
 
@@ -59,24 +60,59 @@ impl Worker {
     }
 
     fn admit(self: &Rc<Self>, socket: Socket, listener: &Arc<str>, port: u16) {
-        let current = self.current_of(listener);
-        let position = current.snapshot.listeners.iter().position(|plan| plan.name == *listener);
-        let own = position.and_then(|at| current.shares.listeners.get(at)?.1.as_ref());
-        let leases = current.shares.connections.lease().zip(match own {
-            Some(share) => share.lease().map(Some),
-            None => Some(None),
-        });
-        let Some(leases) = leases else {
-            self.counters.limit(Limit::Connections);
-            self.counters.reason(Reason::ConnectionLimit);
-            socket.set_linger_reset();
+        let peer = socket.peer_addr();
+        if peer.is_none() && port != 0 {
+            // It was reset already. Without its address it would pass for a peer on a Unix socket.
             return;
+        }
+        let current = self.current_of(listener);
+        let held = match self.places(&current, listener, peer.map(|peer| peer.ip())) {
+            Ok(held) => held,
+            Err(refused) => return self.refuse(&socket, refused),
         };
-        let client = Client::new(socket, listener.clone(), port, leases);
+        let flow = self.flows.accepted(&socket, listener);
+        let client = Client::new(socket, peer, flow, listener.clone(), port, held);
         if self.is_draining() || self.retired.borrow().contains_key(listener) {
             client.tell(Told::Finish);
         }
         let registered = self.register(&client);
         ring::spawn(request::connection(self.clone(), client, registered));
+    }
+
+    /// A connection's places: in the process, at its listener, and among its peer's.
+    fn places(&self, current: &Current, listener: &str, peer: Option<IpAddr>) -> Result<Held, Limit> {
+        let position = current.snapshot.listeners.iter().position(|plan| *plan.name == *listener);
+        let own = position.and_then(|at| current.shares.listeners.get(at)?.1.as_ref());
+        let (peer, handshake) = self.places_of_peer(current, peer)?;
+        let process = current.shares.connections.lease().ok_or(Limit::Connections)?;
+        let listener = own.map(|share| share.lease().ok_or(Limit::Connections)).transpose()?;
+        Ok(Held { process, listener, peer, handshake })
+    }
+
+    /// Trusted proxies, which bring many clients, and peers on Unix sockets are not counted.
+    fn places_of_peer(&self, current: &Current, peer: Option<IpAddr>) -> Result<(Option<Place>, Option<Place>), Limit> {
+        let Some(ip) = peer.filter(|_| !current.trust.trusts(peer)) else { return Ok((None, None)) };
+        let limits = &current.snapshot.document.connections;
+        let member = self.crowd.member(ip);
+        let enter = |counted, max, limit| self.enter_crowd(counted, member, max).map_err(|Crowded| limit);
+        let connection = enter(Counted::Connections, limits.per_client_max, Limit::ConnectionsPerClient)?;
+        let handshakes_max = limits.handshaking_per_client_max;
+        let handshake = enter(Counted::Handshakes, handshakes_max, Limit::HandshakingPerClient)?;
+        Ok((connection, handshake))
+    }
+
+    /// Counts one more thing of a client, unless there is no room to.
+    pub fn enter_crowd(&self, counted: Counted, member: Member, max: u64) -> Result<Option<Place>, Crowded> {
+        let place = self.crowd.enter(counted, member, max)?;
+        if place.is_none() {
+            self.counters.limit(Limit::ClientsCounted);
+        }
+        Ok(place)
+    }
+
+    fn refuse(&self, socket: &Socket, limit: Limit) {
+        self.counters.limit(limit);
+        self.counters.reason(Reason::ConnectionLimit);
+        socket.set_linger_reset();
     }
 }

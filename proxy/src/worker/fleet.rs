@@ -11,8 +11,11 @@ use std::thread::JoinHandle;
 use super::{Message, Wall, Worker, life};
 use crate::base::metric::Counters;
 use crate::control::Facts;
+use crate::listen::{Crowd, Teller};
+use crate::policy::finding::Outlet;
 use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
 use crate::target::{Balancers, Report, Wake};
+use crate::trace::flow::Notes;
 
 /// Octets of request bodies that the process keeps for further tries, shared equally by its workers.
 const REPLAY_MAX: u64 = 64 << 20;
@@ -28,6 +31,12 @@ pub struct Shared {
     pub counters: Arc<[Arc<Counters>]>,
     /// Takes what requests met at endpoints; false if there is no room.
     pub reports: Arc<dyn Fn(Report) -> bool + Send + Sync>,
+    /// What each client has at once.
+    pub crowd: Arc<Crowd>,
+    /// Takes what becomes of connections.
+    pub flows: Arc<Notes>,
+    /// Takes denials, added up.
+    pub findings: Arc<Outlet>,
     /// This node's name.
     pub node_id: Arc<str>,
 }
@@ -169,11 +178,16 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         counters: shared.counters[number].clone(),
         facts: shared.facts.clone(),
         wall: Wall::new(ring::now()),
+        crowd: Rc::new(shared.crowd.clone()),
         random: RefCell::new(random),
         pool: RefCell::default(),
         balancers: RefCell::new(Balancers::new(number, seed, move |wake| send_wake(&sent, wake))),
         budgets: RefCell::default(),
         reports: Box::new(move |report| reports(report)),
+        flows: Teller::new(shared.flows.clone(), number, shared.counters[number].clone()),
+        findings_out: shared.findings.clone(),
+        findings: RefCell::default(),
+        findings_begun: ring::Event::new(),
         node_id: shared.node_id.clone(),
         missed_wakes: Box::new(move || others.missed[number].swap(false, Relaxed)),
         current: RefCell::new(Rc::new(super::Current::of(first))),

@@ -9,6 +9,8 @@ use crate::base::Instant;
 use crate::base::metric::Limit;
 use crate::control::facts::BEAT;
 use crate::listen::Told;
+use crate::policy::ban::Bans;
+use crate::policy::identity::Trust;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
 
 /// How long connections that were cut may take to unwind: they only have to be polled once.
@@ -21,6 +23,7 @@ pub(super) async fn live(worker: Rc<Worker>, mailbox: Mailbox<Message>, first: A
     worker.adopt(first);
     ring::spawn(beat(worker.clone()));
     ring::spawn(tick_logs(worker.clone()));
+    ring::spawn(super::findings::send(worker.clone()));
     loop {
         match mailbox.recv().await {
             Message::Drain { deadline } => return drain(&worker, &mailbox, deadline).await,
@@ -41,6 +44,7 @@ async fn beat(worker: Rc<Worker>) {
             worker.balancers.borrow_mut().follow(worker.current().live.routes());
         }
         worker.forget_retired();
+        worker.flows.sample();
         worker.publish();
         sleep_until(now + BEAT).await;
     }
@@ -79,6 +83,7 @@ async fn drain(worker: &Rc<Worker>, mailbox: &Mailbox<Message>, mut deadline: In
         let _ = timer.race(worker.empty.wait()).await;
     }
     worker.current().logs.iter().for_each(|log| log.borrow_mut().flush());
+    worker.send_findings();
     worker.publish();
 }
 
@@ -87,6 +92,8 @@ impl Worker {
         match message {
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Live(live) => self.follow(live),
+            Message::Trust(generation, trust) => self.trust(generation, trust),
+            Message::Bans(bans) => self.ban(bans),
             Message::Listen(socket) => self.listen(socket),
             Message::Wake(wake) => self.balancers.borrow().wake(wake),
             Message::FlushLogs(told) => {
@@ -139,13 +146,24 @@ impl Worker {
             return;
         }
         self.balancers.borrow_mut().follow(live.routes());
-        *self.current.borrow_mut() = Rc::new(Current {
-            snapshot: current.snapshot.clone(),
-            live,
-            cells: current.cells.clone(),
-            logs: current.logs.clone(),
-            shares: current.shares.clone(),
-        });
+        self.current.replace(Rc::new(current.with_live(live)));
+    }
+
+    /// Other trusted peers, same configuration.
+    fn trust(&self, generation: u64, trust: Arc<Trust>) {
+        let current = self.current();
+        if current.snapshot.generation == generation {
+            self.current.replace(Rc::new(current.with_trust(trust)));
+        }
+    }
+
+    /// New bans, same configuration; those who left stay free, and clients of listeners that are gone are banned too.
+    fn ban(&self, bans: Arc<Bans>) {
+        let current = Rc::new(self.current().with_bans(bans.clone()));
+        self.current.replace(current);
+        for retired in self.retired.borrow_mut().values_mut() {
+            *retired = Rc::new(retired.with_bans(bans.clone()));
+        }
     }
 
     /// Copies what the ring and the pool count to the cells that control reads.

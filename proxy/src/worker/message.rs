@@ -9,6 +9,8 @@ use crate::base::metric::RouteCells;
 use crate::config::Snapshot;
 use crate::files::Log;
 use crate::listen::Quota;
+use crate::policy::ban::Bans;
+use crate::policy::identity::Trust;
 use crate::target::{Live, Wake};
 
 /// One message to one worker.
@@ -17,6 +19,10 @@ pub enum Message {
     Adopt(Box<Adoption>),
     /// Endpoints have changed.
     Live(Arc<Live>),
+    /// Lists of trusted peers have changed; for this generation alone, as a newer one has read them later.
+    Trust(u64, Arc<Trust>),
+    /// Others are banned than before.
+    Bans(Arc<Bans>),
     /// A listener that could not be bound before now is.
     Listen(NewSocket),
     /// Stop accepting, close what is idle, finish the rest until `deadline`, cut what is left then.
@@ -36,6 +42,8 @@ pub struct Adoption {
     pub snapshot: Arc<Snapshot>,
     /// Its endpoints.
     pub live: Arc<Live>,
+    /// Who is banned.
+    pub bans: Arc<Bans>,
     /// This worker's counters of its routes.
     pub cells: RouteCells,
     /// Open logs, in the document's order.

@@ -1,8 +1,9 @@
 //! What the process holds around its workers: sockets, logs, caps, counters; and how a new configuration reaches them.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
@@ -12,13 +13,18 @@ use crate::config::snapshot::LogPlan;
 use crate::config::value::{Bind as RawBind, Ceiling};
 use crate::config::{At, Document, Environment, Problem, Problems, Snapshot, raw};
 use crate::control::facts::ListenerFact;
-use crate::control::port::{Adopted, FirstTable, Refusal};
+use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
 use crate::control::{self, Facts, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
-use crate::listen::{Bind, Opened, Quota, open};
+use crate::listen::{Bind, Crowd, Opened, Quota, open};
+use crate::policy::ban::Bans;
+use crate::policy::finding::Outlet;
+use crate::policy::identity::Trust;
+use crate::policy::limit;
 use crate::request::explain::explain;
 use crate::ring::Sender;
 use crate::target::Live;
+use crate::trace::flow::Notes;
 
 /// Series that `/metrics` may show.
 const SERIES_MAX: usize = 20_000;
@@ -40,9 +46,14 @@ pub struct Process {
     pub counters: Arc<[Arc<Counters>]>,
     /// Counters, by route.
     pub routes: Arc<RouteTable>,
+    /// What workers tell of connections.
+    pub flows: Arc<Notes>,
+    /// What workers have denied.
+    pub findings: Arc<Outlet>,
     source: Source,
     writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
+    limits: limit::Tables,
     mailboxes: Vec<Sender<Message>>,
     state: Mutex<State>,
 }
@@ -99,10 +110,15 @@ impl Process {
     /// The workers, or the log writer, could not start.
     pub fn start(source: Source, workers: u32, node_id: &str, reports: Reports) -> Result<(Self, Fleet), FleetError> {
         let workers = if workers == 0 { cores().len().max(1) } else { workers as usize };
+        let flows = Arc::<Notes>::default();
+        let findings = Arc::<Outlet>::default();
         let shared = Shared {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             reports: Arc::new(move |report| reports.send(report)),
+            crowd: Crowd::new(descriptors()),
+            flows: flows.clone(),
+            findings: findings.clone(),
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
@@ -112,9 +128,12 @@ impl Process {
             facts: shared.facts,
             counters: shared.counters,
             routes: Arc::new(RouteTable::new(workers, SERIES_MAX)),
+            flows,
+            findings,
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
             sticky_key,
+            limits: limit::Tables::new(secret(), epoch()),
             mailboxes: fleet.mailboxes().to_vec(),
             state: Mutex::new(State {
                 generation: 0,
@@ -131,11 +150,11 @@ impl Process {
         Ok((process, fleet))
     }
 
-    fn build(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Problems> {
+    fn build(&self, document: Document, beside: &mut FirstTables<'_>) -> Result<Adopted, Problems> {
         let mut state = self.lock();
         let mut problems = Problems::new();
         let generation = state.generation + 1;
-        let environment = Environment { sticky_key: &self.sticky_key };
+        let environment = Environment { sticky_key: &self.sticky_key, limits: &self.limits };
         let Some(snapshot) = Snapshot::build(document, generation, environment, &mut problems) else {
             return Err(problems);
         };
@@ -154,11 +173,12 @@ impl Process {
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
         self.deal(&mut state, opened);
-        let live = live(&snapshot);
+        let Beside { live, bans } = beside(&snapshot);
         for (hand, cells) in state.hands.iter_mut().zip(cells) {
             hand.adoption = Some(Box::new(Adoption {
                 snapshot: snapshot.clone(),
                 live: live.clone(),
+                bans: bans.clone(),
                 cells,
                 logs: logs.clone(),
                 quotas: quotas.clone(),
@@ -285,8 +305,8 @@ impl control::Process for Process {
     }
 
     /// At the first time an address that cannot be bound does not stop the others; later it refuses the whole.
-    fn adopt(&self, document: Document, live: &mut FirstTable<'_>) -> Result<Adopted, Refusal> {
-        self.build(document, live).map_err(Refusal::from)
+    fn adopt(&self, document: Document, beside: &mut FirstTables<'_>) -> Result<Adopted, Refusal> {
+        self.build(document, beside).map_err(Refusal::from)
     }
 
     fn bind(&self) {
@@ -304,6 +324,14 @@ impl control::Process for Process {
         self.send(worker, Message::Live(live.clone()))
     }
 
+    fn trust(&self, worker: usize, generation: u64, trust: &Arc<Trust>) -> bool {
+        self.send(worker, Message::Trust(generation, trust.clone()))
+    }
+
+    fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {
+        self.send(worker, Message::Bans(bans.clone()))
+    }
+
     fn drain(&self, worker: usize, deadline: Instant) -> bool {
         self.send(worker, Message::Drain { deadline })
     }
@@ -317,8 +345,14 @@ impl control::Process for Process {
         }
     }
 
-    fn explain(&self, question: &Question, snapshot: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered> {
-        explain(snapshot, live, question)
+    fn explain(
+        &self,
+        question: &Question,
+        snapshot: &Snapshot,
+        live: &Live,
+        trust: &Trust,
+    ) -> Result<serde_json::Value, Unanswered> {
+        explain(snapshot, live, trust, question)
     }
 }
 
@@ -380,6 +414,18 @@ fn quotas(state: &mut State, document: &Document, workers: usize) -> Quotas {
     Quotas { requests: state.requests.clone(), connections: state.connections.clone(), listeners }
 }
 
+/// 128 bits that no client knows: the standard library keys its own tables from the system's random source.
+fn secret() -> [u8; 16] {
+    let random = || RandomState::new().hash_one(std::process::id());
+    (u128::from(random()) << 64 | u128::from(random())).to_le_bytes()
+}
+
+/// The Unix time at the monotonic clock's origin, as both clocks stand now.
+fn epoch() -> Duration {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    unix.saturating_sub(Duration::from_nanos(clock().nanos()))
+}
+
 fn ceiling(ceiling: Ceiling) -> u64 {
     match ceiling {
         Ceiling::Of(max) => max,
@@ -389,4 +435,10 @@ fn ceiling(ceiling: Ceiling) -> u64 {
             limit.map_or(0, |limit| (limit as f64 * DESCRIPTOR_SHARE) as u64)
         }
     }
+}
+
+/// Descriptors that the process may have: no more connections, and hardly more requests in flight, can be counted.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }

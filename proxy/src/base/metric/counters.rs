@@ -110,6 +110,10 @@ labels! {
     QueryPairs, "query_pairs_max", "a query had too many pairs";
     Body, "body_max", "a body was too large";
     Connections, "connections_max", "a connection was refused";
+    ConnectionsPerClient, "per_client_max", "a connection was refused as one too many of its peer";
+    HandshakingPerClient, "handshaking_per_client_max", "a connection was refused as one too many of its peer without a request";
+    RequestsPerClient, "requests_per_client_max", "a request was refused as one too many of its client in flight";
+    ClientsCounted, "clients_counted", "a client was not counted because there was no room in the table";
     Requests, "requests_max", "a request was refused as one too many in flight";
     RequestsPerConnection, "requests_per_connection", "a connection was closed after its last allowed request";
     EndpointRequests, "endpoint_requests", "an endpoint had as many requests in flight as it may";
@@ -119,6 +123,8 @@ labels! {
     RetryBudget, "retry_budget", "a retry was not made because the budget was spent";
     ReplayMemory, "replay_memory", "a body was not kept for a retry because too much is kept already";
     EjectionPercent, "ejection_percent", "an ejection was refused to keep enough endpoints";
+    FlowsOpen, "flows_open_max", "a connection was left out of the flow table";
+    FlowsReaders, "flows_readers_max", "a reader of the wiretap was refused";
 }
 
 labels! {
@@ -126,6 +132,9 @@ labels! {
     Queue:
     Outlier, "outlier", "facts about endpoints, from a worker to control";
     Log, "log", "lines of weir's own log";
+    Flow, "flow", "notes about connections, from a worker to control";
+    Finding, "finding", "denials for findings, from a worker to control";
+    Wiretap, "wiretap", "events of the wiretap, from control to a reader";
 }
 
 /// A row of cells, one per value of a label.
@@ -201,7 +210,12 @@ impl Counters {
 
     /// Counts a message that found its queue full.
     pub fn lost(&self, queue: Queue) {
-        self.lost.0[queue as usize].add(1);
+        self.lost_times(queue, 1);
+    }
+
+    /// Counts so many messages that found their queue full.
+    pub fn lost_times(&self, queue: Queue, times: u64) {
+        self.lost.0[queue as usize].add(times);
     }
 
     /// Counts the time a request spent in a stage.

@@ -11,6 +11,7 @@ use crate::config::Snapshot;
 /// Everything of the record, top down as the request meets it.
 pub(super) fn show(snapshot: &Snapshot, record: &Value) -> String {
     let mut text = format!("listener  {}\n", word(&record["listener"]));
+    client(&mut text, record);
     paths(&mut text, record);
     routes(&mut text, snapshot, record);
     outcome(&mut text, record);
@@ -24,6 +25,25 @@ macro_rules! line {
     ($text:expr, $($format:tt)*) => {
         let _ = writeln!($text, $($format)*);
     };
+}
+
+fn client(text: &mut String, record: &Value) {
+    let client = &record["client"];
+    match word(&client["source"]).as_str() {
+        "" => {}
+        "peer" => {
+            line!(text, "client    {}", word(&client["ip"]));
+        }
+        "header" => {
+            line!(text, "client    {}, as the trusted proxy {} says", word(&client["ip"]), word(&client["peer"]));
+        }
+        _ if client["trusted_peer"] == true => {
+            line!(text, "client    unknown: the trusted proxy {} does not say", word(&client["peer"]));
+        }
+        source => {
+            line!(text, "client    {source}");
+        }
+    }
 }
 
 fn paths(text: &mut String, record: &Value) {

@@ -1,6 +1,7 @@
 //! Tables of the whole process, and those that listeners and routes narrow.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -31,6 +32,8 @@ config_table! {
         requests_max: Count = 65536;
         /// Requests of one client connection, then it is closed.
         requests_per_connection: Count = 10000;
+        /// Octets of the tables of all rate limits; those of the whole process, never of a listener.
+        memory_max: Size = "256MiB", in "1MiB" to "1TiB" or 0;
     }
 }
 
@@ -147,9 +150,13 @@ config_table! {
 }
 
 config_table! {
-    /// What this machine is called.
+    /// What this machine is called, and where it keeps its state.
     pub struct Node: "node" {
         /// Its id in answers, logs and metrics; the host's name if there is none.
         id: Maybe<Name>;
+        /// Where it keeps what outlives the process: bans of the API, findings. Read when the process starts, made if
+        /// it is absent, for weir alone (0700). Without this key it is `$STATE_DIRECTORY`, which systemd sets, or
+        /// `/var/lib/weir`; only if that last one cannot be used does weir run without, and keeps nothing.
+        state_dir: Maybe<PathBuf>;
     }
 }

@@ -33,6 +33,28 @@ choices! {
 }
 
 choices! {
+    /// How a trusted peer's header names the client.
+    pub enum ClientMode {
+        /// Hops from right to left; the first that is no trusted peer is the client.
+        TrustedChain = "trusted_chain",
+        /// One line with one address.
+        SingleIp = "single_ip",
+    }
+}
+
+choices! {
+    /// Who the client is where a trusted peer does not say, or says it wrongly.
+    pub enum ClientDoubt {
+        /// Nobody knows.
+        Unknown = "unknown",
+        /// The peer itself.
+        Peer = "peer",
+        /// The request is refused.
+        Reject = "reject",
+    }
+}
+
+choices! {
     /// How the upstream learns who the client is.
     pub enum Forwarded {
         /// X-Forwarded-For, -Host, -Proto, -Port and X-Real-IP.
@@ -81,6 +103,76 @@ choices! {
         Regex = "regex",
         /// It is there, whatever it is.
         Present = "present",
+    }
+}
+
+choices! {
+    /// Whether a rule acts.
+    pub enum RuleMode {
+        /// It does.
+        Enforce = "enforce",
+        /// It is evaluated and recorded, and the client does not see it.
+        Shadow = "shadow",
+    }
+}
+
+choices! {
+    /// What a rule does whose expression fails.
+    pub enum OnError {
+        /// It does not match.
+        Skip = "skip",
+        /// It matches.
+        Match = "match",
+    }
+}
+
+choices! {
+    /// How a rate limit counts requests.
+    pub enum LimitAlgorithm {
+        /// A burst at once, then one at a time.
+        TokenBucket = "token_bucket",
+        /// The same; who comes too early may wait.
+        LeakyBucket = "leaky_bucket",
+        /// So many from one round time to the next.
+        FixedWindow = "fixed_window",
+        /// So many in any stretch of time.
+        SlidingWindow = "sliding_window",
+    }
+}
+
+choices! {
+    /// What becomes of a key for which a limit's table has no room.
+    pub enum OnFull {
+        /// It is counted with others that found none.
+        Share = "share",
+        /// It passes uncounted.
+        Allow = "allow",
+        /// It is denied.
+        Deny = "deny",
+    }
+}
+
+choices! {
+    /// The header fields that tell clients what a rate limit leaves them.
+    pub enum LimitHeaders {
+        /// Those of the draft and the older ones.
+        Both = "both",
+        /// RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10).
+        Draft = "draft",
+        /// RateLimit-Limit, -Remaining and -Reset, also with X-.
+        Legacy = "legacy",
+        /// None.
+        None = "none",
+    }
+}
+
+choices! {
+    /// Where the requests of a rate limit are counted.
+    pub enum LimitScope {
+        /// In this process.
+        Node = "node",
+        /// In all nodes of the cluster together.
+        Cluster = "cluster",
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn render(state: &State) -> String {
     requests(&mut text, state);
     connections(&mut text, state);
     ring(&mut text, state);
+    flows(&mut text, state);
     rest(&mut text, state);
     text.finish()
 }
@@ -69,8 +70,12 @@ fn requests(text: &mut Text, state: &State) {
 
 /// Limits of workers, and the one that control keeps.
 fn limit_hits(state: &State, limit: Limit) -> u64 {
-    let refused = &state.seen.ejections.refused;
-    let own = if limit == Limit::EjectionPercent { refused.load(Ordering::Relaxed) } else { 0 };
+    let own = match limit {
+        Limit::EjectionPercent => state.seen.ejections.refused.load(Ordering::Relaxed),
+        Limit::FlowsOpen => state.flows.counts().sums.refused,
+        Limit::FlowsReaders => state.flows.counts().readers_refused,
+        _ => 0,
+    };
     own + state.sum(|counters| counters.limit_count(limit))
 }
 
@@ -119,6 +124,13 @@ fn ring(text: &mut Text, state: &State) {
             (metric::BUFFERS_OUT, |c| &c.ring_buffers_out),
         ],
     );
+}
+
+fn flows(text: &mut Text, state: &State) {
+    let counts = state.flows.counts();
+    text.rows(metric::FLOWS, [(["open"], counts.open as u64), (["closed"], counts.closed as u64)]);
+    text.one(metric::FLOWS_CLOSED, counts.sums.closed);
+    text.one(metric::WIRETAP_READERS, counts.readers as u64);
 }
 
 fn rest(text: &mut Text, state: &State) {

@@ -52,6 +52,9 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         counters: [Arc::clone(&counters)].into(),
         routes: Arc::clone(&routes),
         reports: Reports::channel().1,
+        state: Arc::new(crate::control::state::StateDir::none("a test")),
+        findings: Arc::default(),
+        flows: Arc::default(),
         process: Arc::<Remembering>::default() as Arc<dyn Process>,
     };
     let control = Control::start(settings, wiring, document)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::control::state::StateDir;
 use crate::control::testing::{Remembering, clock, document, forwarding, until};
 use crate::target::Observed;
 
@@ -32,6 +33,7 @@ impl Bench {
             process: Arc::clone(&process) as Arc<dyn Process>,
             resolver: Arc::new(Resolver::start(Arc::clone(&facts), clock, dns_of_resolver)),
             prober: Prober::new(probes_out),
+            bans: BanList::load(Arc::new(StateDir::none("a test")), Arc::clone(&facts), clock),
         };
         let (supervisor, seen) = Supervisor::new(parts, first).unwrap_or_else(|refusal| panic!("{refusal}"));
         tokio::spawn(supervisor.run(signal_events, Events { dns: dns_events, probes, reports: report_events }));

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::time::Duration;
 
+use super::super::Exchange;
 use super::super::beside::Beside;
 use super::super::body::ClientBody;
 use super::super::record::Record;
@@ -15,8 +16,8 @@ use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::buf::spare_vec;
 use crate::config::value::{Forwarded, UpstreamHost};
-use crate::http::{Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
-use crate::listen::deadline;
+use crate::http::{Before, Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
+use crate::listen::{Flow, deadline};
 use crate::ring;
 use crate::target::Picked;
 use crate::transport::{Key, Upstream, exchange_fault};
@@ -65,6 +66,7 @@ impl<'b> Attempt<'_, '_, 'b> {
             Err(fault) => return self.failed(fault, false, &Progress::default(), began),
         };
         record.reused = upstream.is_reused();
+        record.upstream = upstream.flow.as_ref().map(Flow::cookie);
         let counted = (upstream.socket.received(), upstream.socket.sent());
         let tried = self.exchange_on(&upstream, began, record, body, response, edits, text).await;
         let counters = &self.forward.exchange.worker.counters;
@@ -78,6 +80,12 @@ impl<'b> Attempt<'_, '_, 'b> {
             Ok(None) => Tried::Done(Ok(())),
             Err(tried) => tried,
         }
+    }
+
+    /// The host of the target's URL.
+    fn host(&self) -> &str {
+        let target = &self.forward.live.groups().targets[usize::from(self.picked.target)];
+        target.origin().map_or("", |origin| host_of(&origin.authority))
     }
 
     fn failed(&self, fault: Fault, on_reused: bool, progress: &Progress, began: Instant) -> Tried {
@@ -110,7 +118,8 @@ impl<'b> Attempt<'_, '_, 'b> {
         let dialled = exchange.client.within(exchange.deadline, dial).await;
         record.spent(Phase::Connect, began, ring::now());
         let late = Fault::new(Reason::RequestTimeout);
-        let upstream = dialled.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))??;
+        let mut upstream = dialled.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))??;
+        upstream.flow = exchange.worker.flows.dialled(&upstream.socket, self.host());
         upstream.begin();
         Ok(upstream)
     }
@@ -201,6 +210,7 @@ impl<'b> Attempt<'_, '_, 'b> {
         if !path.stripped.is_empty() {
             edits.set(b"X-Forwarded-Prefix", path.stripped);
         }
+        exchange.hide_untrusted(edits);
         let facts = exchange.facts(decided.route);
         let has = |name: &[u8]| request.fields().any(|(field, _)| field.eq_ignore_ascii_case(name));
         let target = usize::from(self.picked.target);
@@ -230,7 +240,8 @@ impl<'b> Attempt<'_, '_, 'b> {
                     Forwarded::Both => crate::http::Forwarded::Both,
                     Forwarded::Off => crate::http::Forwarded::Off,
                 },
-                client: &exchange.client.peer_text,
+                peer: &exchange.client.peer_text,
+                before: exchange.before(),
                 proto: "http",
                 port: exchange.client.port,
             },
@@ -319,5 +330,28 @@ impl<'b> Attempt<'_, '_, 'b> {
             false => Reason::UpstreamResponseHeaderTimeout,
         };
         Fault::new(reason).retry(Retry::Idempotent)
+    }
+}
+
+impl Exchange<'_> {
+    /// What a trusted peer says of the hops before it.
+    fn before(&self) -> Option<Before<'_>> {
+        let trusted = self.who.is_ok_and(|who| who.trusted);
+        trusted.then(|| Before { addresses: self.chain.addresses(), elements: self.chain.elements() })
+    }
+
+    /// Headers by which trusted peers name clients say nothing where anybody else sends them.
+    fn hide_untrusted(&self, edits: &mut Edits) {
+        if self.who.is_ok_and(|who| !who.trusted) {
+            self.current.trust.headers().for_each(|name| edits.remove(name.as_bytes()));
+        }
+    }
+}
+
+/// An authority without its port.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => host,
+        _ => authority,
     }
 }

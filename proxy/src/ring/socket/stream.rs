@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 use io_uring::cqueue;
 use io_uring::types::Fd;
 
+use crate::base::TcpInfo;
 use crate::buf::{Chunk, SendBuf};
 use crate::ring::driver::Driver;
 use crate::ring::op::close::Descriptor;
@@ -160,6 +161,17 @@ impl Stream {
 
     pub(super) fn has_failed(&self) -> bool {
         self.receive.error.get() != 0
+    }
+
+    /// The error that a receive or a send ended with.
+    pub(super) fn error(&self) -> Option<io::Error> {
+        let error = [self.receive.error.get(), self.send.error.get()].into_iter().find(|&error| error != 0)?;
+        Some(io::Error::from_raw_os_error(error.into()))
+    }
+
+    /// Whether the peer's end of stream has come.
+    pub(super) fn has_ended(&self) -> bool {
+        self.receive.eof.get()
     }
 
     pub(super) fn set_cap(&self, octets: u32) {
@@ -410,9 +422,9 @@ impl Queue {
     }
 }
 
-/// `tcpi_bytes_acked` of a TCP socket.
+/// TCP_INFO of a TCP socket.
 #[expect(unsafe_code, reason = "the kernel fills a structure by address")]
-pub(super) fn acknowledged(fd: BorrowedFd<'_>) -> Option<u64> {
+pub(super) fn tcp_info(fd: BorrowedFd<'_>) -> Option<TcpInfo> {
     use std::os::fd::AsRawFd;
     // SAFETY: plain numbers, for which zero is a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
@@ -420,5 +432,15 @@ pub(super) fn acknowledged(fd: BorrowedFd<'_>) -> Option<u64> {
     let at = (&raw mut info).cast();
     // SAFETY: writes at most `len` octets to `info`.
     let done = unsafe { libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, at, &mut len) };
-    (done == 0).then_some(info.tcpi_bytes_acked)
+    (done == 0).then_some(TcpInfo {
+        state: info.tcpi_state,
+        srtt_us: info.tcpi_rtt,
+        min_rtt_us: Some(info.tcpi_min_rtt).filter(|&us| us != u32::MAX),
+        cwnd: info.tcpi_snd_cwnd,
+        retrans: info.tcpi_total_retrans,
+        segs_in: info.tcpi_segs_in,
+        segs_out: info.tcpi_segs_out,
+        bytes_received: info.tcpi_bytes_received,
+        bytes_acked: info.tcpi_bytes_acked,
+    })
 }

@@ -3,7 +3,7 @@
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
 
-use super::regex;
+use crate::base::regex;
 use crate::config::raw;
 use crate::config::value::MatchOp;
 

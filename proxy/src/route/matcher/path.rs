@@ -2,7 +2,8 @@
 
 use regex::bytes::Regex;
 
-use super::regex;
+use crate::base::regex;
+use crate::http::has_path_prefix;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ impl PathMatch {
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Any => true,
-            Self::Prefix(prefix) => has_prefix(path, prefix),
+            Self::Prefix(prefix) => has_path_prefix(path, prefix),
             Self::Exact(exact) => path == &**exact,
             Self::Regex(regex) => regex.is_match(path),
             Self::Raw(prefix) => path.starts_with(prefix),
@@ -72,7 +73,7 @@ impl PathMatch {
             (_, Self::Exact(path)) => self.matches(path),
             (Self::Exact(_) | Self::Regex(_), _) | (_, Self::Any | Self::Regex(_)) => false,
             (Self::Raw(a), Self::Prefix(b) | Self::Raw(b)) => b.starts_with(a),
-            (Self::Prefix(a), Self::Prefix(b)) => has_prefix(b, a),
+            (Self::Prefix(a), Self::Prefix(b)) => has_path_prefix(b, a),
             (Self::Prefix(a), Self::Raw(b)) => a.ends_with(b"/") && b.starts_with(a) || is_below(b, a),
         }
     }
@@ -108,10 +109,6 @@ impl std::fmt::Display for PathMatch {
 
 fn rooted(key: &str, text: &str) -> Result<Box<[u8]>, String> {
     if text.starts_with('/') { Ok(text.as_bytes().into()) } else { Err(format!("{key} must start with \"/\"")) }
-}
-
-fn has_prefix(path: &[u8], prefix: &[u8]) -> bool {
-    path.starts_with(prefix) && (path.len() == prefix.len() || prefix.ends_with(b"/") || path[prefix.len()] == b'/')
 }
 
 /// Whether `path` goes on below the segment where `prefix` ends.

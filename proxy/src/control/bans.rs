@@ -1,0 +1,276 @@
+//! Who is banned: the document's bans, read again when their files change, and those of the API, kept over restarts.
+
+mod dynamic;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ipnet::IpNet;
+use tokio::sync::{Notify, watch};
+
+pub(super) use dynamic::{Full, Own};
+
+use super::state::StateDir;
+use super::{Clock, Facts};
+use crate::base::Instant;
+use crate::config::bans::{self, Stamp};
+use crate::config::{Document, Problems, Snapshot};
+use crate::policy::ban::{Bans, Table};
+use dynamic::Dynamic;
+
+/// Where the API's bans are kept.
+const FILE: &str = "bans.json";
+/// Octets of as many bans as there may be.
+const FILE_MAX: u64 = 64 << 20;
+/// From one look at files and times to the next.
+const TICK: Duration = Duration::from_secs(1);
+/// The readiness warning while a file of the document cannot be used.
+const STALE: &str = "BANS_STALE";
+
+/// The lists, and the task that keeps them.
+pub(super) struct BanList {
+    inner: Mutex<Inner>,
+    /// What workers and the kernel half go by.
+    tables: watch::Sender<Arc<Bans>>,
+    /// There is something to do before the next tick.
+    changed: Notify,
+    settled: watch::Sender<Settled>,
+    state: Arc<StateDir>,
+    facts: Arc<Facts>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Inner {
+    document: Listed,
+    dynamic: Dynamic,
+    /// Of `dynamic`, as it was at some version.
+    api: Arc<Table>,
+    /// Grows with each change of `dynamic`.
+    version: u64,
+}
+
+/// The document's bans.
+#[derive(Clone, Default)]
+struct Listed {
+    document: Option<Arc<Document>>,
+    generation: u64,
+    table: Arc<Table>,
+    stamps: Vec<Option<Stamp>>,
+    /// When the next of them ends.
+    ends: Option<Instant>,
+}
+
+/// How far changes have come.
+#[derive(Clone, Default)]
+struct Settled {
+    /// The version of `dynamic` that is in force and, if it can be, kept.
+    version: u64,
+    /// Whether it will be there after a restart.
+    kept: bool,
+}
+
+impl BanList {
+    /// The list as it was kept. Blocks.
+    pub(super) fn load(state: Arc<StateDir>, facts: Arc<Facts>, clock: Clock) -> Arc<Self> {
+        let mut dynamic = Dynamic::default();
+        if state.missing().is_none() {
+            let read = state.read(FILE, FILE_MAX).map_err(|error| error.to_string());
+            match read
+                .and_then(|octets| octets.map_or_else(|| Ok(Dynamic::default()), |octets| Dynamic::from_json(&octets)))
+            {
+                Ok(kept) => dynamic = kept,
+                Err(error) => tracing::error!(file = FILE, error, "the API's bans cannot be read: there are none"),
+            }
+        }
+        dynamic.expire(unix_s());
+        let inner = Inner { api: Arc::new(dynamic.table(bans::Clock::read())), dynamic, ..Inner::default() };
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            tables: watch::Sender::default(),
+            changed: Notify::new(),
+            settled: watch::Sender::new(Settled { version: 0, kept: state.missing().is_none() }),
+            state,
+            facts,
+            clock,
+        })
+    }
+
+    /// Takes the bans of a new configuration; gives those that hold from now on.
+    pub(super) fn adopt(&self, snapshot: &Snapshot) -> Arc<Bans> {
+        let mut inner = self.lock();
+        inner.document = Listed {
+            document: Some(Arc::clone(&snapshot.document)),
+            generation: snapshot.generation,
+            table: Arc::clone(&snapshot.bans.table),
+            stamps: snapshot.bans.stamps.clone(),
+            ends: snapshot.bans.table.next_end((self.clock)()),
+        };
+        self.facts.warn(STALE, None);
+        self.publish(&inner)
+    }
+
+    /// The tables of now and of later.
+    pub(super) fn tables(&self) -> watch::Receiver<Arc<Bans>> {
+        self.tables.subscribe()
+    }
+
+    /// Bans a CIDR, or changes its ban. Comes back once it is in force; says whether it is kept.
+    pub(super) async fn put(&self, own: Own) -> Result<bool, Full> {
+        let version = self.change(|dynamic| dynamic.put(own))?;
+        Ok(self.settled(version).await)
+    }
+
+    /// Ends the API's ban of a CIDR, if there is one. Comes back once it is over; says whether that is kept.
+    pub(super) async fn remove(&self, cidr: IpNet) -> Option<(Own, bool)> {
+        let mut removed = None;
+        let version = self.change(|dynamic| {
+            removed = dynamic.remove(cidr);
+            removed.as_ref().map(|_| ()).ok_or(())
+        });
+        Some((removed?, self.settled(version.ok()?).await))
+    }
+
+    /// The API's bans, by address.
+    pub(super) fn own(&self) -> Vec<Own> {
+        self.lock().dynamic.iter().cloned().collect()
+    }
+
+    /// The API's ban of exactly this CIDR.
+    pub(super) fn own_of(&self, cidr: IpNet) -> Option<Own> {
+        self.lock().dynamic.get(cidr).cloned()
+    }
+
+    /// The document, and its table as its files are.
+    pub(super) fn listed(&self) -> (Option<Arc<Document>>, Arc<Table>) {
+        let inner = self.lock();
+        (inner.document.document.clone(), Arc::clone(&inner.document.table))
+    }
+
+    /// Whether the API's bans outlive the process, as far as is known.
+    pub(super) fn is_kept(&self) -> bool {
+        self.settled.borrow().kept
+    }
+
+    /// Keeps the lists until the runtime ends.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.changed.notified() => {}
+                _ = ticks.tick() => self.look().await,
+            }
+            if self.lock().version > self.settled.borrow().version {
+                self.settle().await;
+            }
+        }
+    }
+
+    fn change<E>(&self, change: impl FnOnce(&mut Dynamic) -> Result<(), E>) -> Result<u64, E> {
+        let mut inner = self.lock();
+        change(&mut inner.dynamic)?;
+        inner.version += 1;
+        self.changed.notify_one();
+        Ok(inner.version)
+    }
+
+    async fn settled(&self, version: u64) -> bool {
+        let mut settled = self.settled.subscribe();
+        // The sender is this list itself.
+        settled.wait_for(|settled| settled.version >= version).await.is_ok_and(|settled| settled.kept)
+    }
+
+    /// Puts what has changed in force, then on disk. Changes that come meanwhile are the next round's.
+    async fn settle(&self) {
+        let (version, dynamic) = {
+            let inner = self.lock();
+            (inner.version, inner.dynamic.clone())
+        };
+        let built = tokio::task::spawn_blocking(move || (dynamic.table(bans::Clock::read()), dynamic));
+        let Ok((table, dynamic)) = built.await else { return };
+        {
+            let mut inner = self.lock();
+            inner.api = Arc::new(table);
+            self.publish(&inner);
+        }
+        let state = Arc::clone(&self.state);
+        let kept = state.missing().is_none()
+            && tokio::task::spawn_blocking(move || save(&state, &dynamic)).await.unwrap_or(false);
+        self.settled.send_replace(Settled { version, kept });
+    }
+
+    /// Looks at what time and files have done.
+    async fn look(self: &Arc<Self>) {
+        let listed = {
+            let mut inner = self.lock();
+            if inner.dynamic.expire(unix_s()) {
+                inner.version += 1;
+            }
+            let now = (self.clock)();
+            if inner.document.ends.is_some_and(|end| end <= now) {
+                inner.document.ends = inner.document.table.next_end(now);
+                // The same tables, again: the kernel half knows no times and compares what holds now.
+                self.publish(&inner);
+            }
+            inner.document.clone()
+        };
+        let Some(document) = listed.document.clone().filter(|_| !listed.stamps.is_empty()) else { return };
+        let own = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || own.read_again(listed, &document)).await;
+        drop(read);
+    }
+
+    /// Makes the document's table anew if a file has changed. Blocks.
+    fn read_again(&self, mut listed: Listed, document: &Document) {
+        let stamps = bans::stamps(document);
+        if stamps == listed.stamps {
+            return;
+        }
+        let mut problems = Problems::new();
+        let table = bans::table(document, &mut problems);
+        let mut inner = self.lock();
+        if inner.document.generation != listed.generation {
+            return;
+        }
+        listed.stamps = stamps;
+        match table {
+            Some(table) => {
+                tracing::info!(cidrs = table.len(), "the files of bans have changed");
+                listed.ends = table.next_end((self.clock)());
+                listed.table = Arc::new(table);
+                self.facts.warn(STALE, None);
+            }
+            None => {
+                let why = problems.to_string();
+                tracing::warn!(problem = why.trim_end(), "the files of bans have changed and cannot be used");
+                self.facts.warn(STALE, Some(format!("the bans before are in force: {}", why.trim_end())));
+            }
+        }
+        inner.document = listed;
+        self.publish(&inner);
+    }
+
+    fn publish(&self, inner: &Inner) -> Arc<Bans> {
+        let bans = Arc::new(Bans::new(Arc::clone(&inner.document.table), Arc::clone(&inner.api)));
+        self.tables.send_replace(Arc::clone(&bans));
+        bans
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn save(state: &StateDir, dynamic: &Dynamic) -> bool {
+    let saved = state.replace(FILE, &dynamic.to_json());
+    saved.inspect_err(|error| tracing::error!(%error, "the API's bans are in force, but cannot be kept")).is_ok()
+}
+
+/// Wall time in seconds.
+pub(super) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;
