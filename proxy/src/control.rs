@@ -29,7 +29,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub use facts::Facts;
-pub use port::{Adopted, Beside, FirstTables, Process, Question, Refusal, Unanswered, Values};
+pub use port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered, Values};
 pub use signal::Signal;
 pub use supervisor::{Reported, Reports};
 
@@ -239,10 +239,12 @@ fn run(
     });
     tokio::spawn(Arc::clone(&flows).run());
 
-    let asked = seen.clone();
+    let (asked, banned) = (seen.clone(), bans.tables());
     let explain = move |question: &Question| {
-        let (standing, trust) = (asked.standing(), Arc::clone(&trust.borrow()));
-        process.explain(question, &standing.adopted.snapshot, &standing.live, &trust)
+        let standing = asked.standing();
+        let (trust, bans) = (Arc::clone(&trust.borrow()), Arc::clone(&banned.borrow()));
+        let (snapshot, live) = (&*standing.adopted.snapshot, &*standing.live);
+        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans })
     };
     let state = api::State {
         node_id,

@@ -26,6 +26,7 @@ use crate::listen::{Client, Crowd, Share, Teller, Told};
 use crate::policy::ban::Bans;
 use crate::policy::finding::{Findings, Outlet};
 use crate::policy::identity::Trust;
+use crate::policy::rule::RuleCells;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
@@ -167,6 +168,8 @@ pub struct Current {
     pub bans: Arc<Bans>,
     /// Counters of its routes.
     pub cells: RouteCells,
+    /// Counters of its rate limits.
+    pub limit_cells: RuleCells,
     /// Open access logs, beside their formats in the snapshot.
     pub logs: Rc<[RefCell<LogHandle>]>,
     /// This worker's shares of the caps.
@@ -187,6 +190,7 @@ impl Current {
             trust: new.snapshot.trust.clone(),
             bans: new.bans.clone(),
             cells: new.cells.clone(),
+            limit_cells: new.limit_cells.clone(),
             logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
             shares: Rc::new(shares),
         }
