@@ -6,6 +6,7 @@ mod bans;
 mod clients;
 pub mod facts;
 pub mod flows;
+mod geoip;
 mod kernel;
 mod live;
 pub mod log;
@@ -194,6 +195,7 @@ fn run(
     let prober = probe::Prober::new(probes_out);
     let probe_counts = prober.counts();
     let bans = bans::BanList::load(Arc::clone(&state), Arc::clone(&facts), clock);
+    let geoip = geoip::GeoFiles::new(Arc::clone(&facts));
     let parts = supervisor::Parts {
         facts: Arc::clone(&facts),
         clock,
@@ -201,12 +203,14 @@ fn run(
         resolver: Arc::clone(&resolver),
         prober,
         bans: Arc::clone(&bans),
+        geoip: Arc::clone(&geoip),
     };
     let (supervisor, seen) = supervisor::Supervisor::new(parts, first)?;
     let flips = supervisor.flips();
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
     tokio::spawn(Arc::clone(&bans).run());
+    tokio::spawn(Arc::clone(&geoip).run());
     facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
 
     let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));
@@ -239,12 +243,13 @@ fn run(
     });
     tokio::spawn(Arc::clone(&flows).run());
 
-    let (asked, banned) = (seen.clone(), bans.tables());
+    let (asked, banned, located) = (seen.clone(), bans.tables(), geoip.tables());
     let explain = move |question: &Question| {
         let standing = asked.standing();
         let (trust, bans) = (Arc::clone(&trust.borrow()), Arc::clone(&banned.borrow()));
+        let geoip = Arc::clone(&located.borrow());
         let (snapshot, live) = (&*standing.adopted.snapshot, &*standing.live);
-        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans })
+        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans, geoip: &geoip })
     };
     let state = api::State {
         node_id,

@@ -25,6 +25,7 @@ use crate::files::LogHandle;
 use crate::listen::{Client, Crowd, Share, Teller, Told};
 use crate::policy::ban::Bans;
 use crate::policy::finding::{Findings, Outlet};
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
 use crate::ring;
@@ -166,6 +167,8 @@ pub struct Current {
     pub trust: Arc<Trust>,
     /// Who is banned.
     pub bans: Arc<Bans>,
+    /// Where addresses are.
+    pub geoip: Arc<GeoIp>,
     /// Counters of its routes.
     pub cells: RouteCells,
     /// Counters of its rate limits.
@@ -189,6 +192,7 @@ impl Current {
             live: new.live.clone(),
             trust: new.snapshot.trust.clone(),
             bans: new.bans.clone(),
+            geoip: new.geoip.clone(),
             cells: new.cells.clone(),
             limit_cells: new.limit_cells.clone(),
             logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
@@ -215,6 +219,10 @@ impl Current {
     fn knows_sources(&self) -> bool {
         let syn = &self.snapshot.document.kernel.syn;
         (syn.rate > 0 || syn.total > 0) && !syn.known_ttl.is_zero()
+    }
+
+    fn with_geoip(&self, geoip: Arc<GeoIp>) -> Self {
+        Self { geoip, ..self.clone() }
     }
 
     /// Bounds of the pool of idle upstream connections.

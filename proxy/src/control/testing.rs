@@ -12,6 +12,7 @@ use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
 use crate::kernel::Listening;
 use crate::policy::ban::Bans;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::limit::Tables;
 use crate::target::Live;
@@ -106,7 +107,7 @@ impl Process for Remembering {
     fn adopt(&self, document: Document, beside: &mut FirstTables<'_>) -> Result<Adopted, Refusal> {
         let generation = self.worker(0).generation + 1;
         let snapshot = snapshot(document, generation);
-        let Beside { live, bans } = beside(&snapshot);
+        let Beside { live, bans, .. } = beside(&snapshot);
         for worker in 0..self.workers.len() {
             self.worker(worker).generation = generation;
             self.worker(worker).tables.push(Arc::clone(&live));
@@ -125,6 +126,10 @@ impl Process for Remembering {
             worker.tables.push(Arc::clone(live));
         }
         !worker.full
+    }
+
+    fn locate(&self, worker: usize, _: &Arc<GeoIp>) -> bool {
+        !self.worker(worker).full
     }
 
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {

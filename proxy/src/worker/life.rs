@@ -11,6 +11,7 @@ use crate::base::{Instant, Reason};
 use crate::control::facts::BEAT;
 use crate::listen::{Client, Told};
 use crate::policy::ban::Bans;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
 
@@ -96,6 +97,7 @@ impl Worker {
             Message::Live(live) => self.follow(live),
             Message::Trust(generation, trust) => self.trust(generation, trust),
             Message::Bans(bans) => self.ban(bans),
+            Message::GeoIp(geoip) => self.locate(geoip),
             Message::Listen(socket) => self.listen(socket),
             // Who asked may have given up waiting.
             Message::ShareListeners(tell) => drop(tell.send(self.listening())),
@@ -171,6 +173,11 @@ impl Worker {
             *retired = Rc::new(retired.with_bans(bans.clone()));
         }
         self.reset_banned();
+    }
+
+    /// Other databases of addresses, same configuration.
+    fn locate(&self, geoip: Arc<GeoIp>) {
+        self.current.replace(Rc::new(self.current().with_geoip(geoip)));
     }
 
     /// Resets the connections of peers that are banned by now.

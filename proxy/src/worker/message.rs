@@ -13,6 +13,7 @@ use crate::files::Log;
 use crate::kernel::Listening;
 use crate::listen::Quota;
 use crate::policy::ban::Bans;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
 use crate::target::{Live, Wake};
@@ -27,6 +28,8 @@ pub enum Message {
     Trust(u64, Arc<Trust>),
     /// Others are banned than before.
     Bans(Arc<Bans>),
+    /// Addresses are elsewhere than before.
+    GeoIp(Arc<GeoIp>),
     /// A listener that could not be bound before now is.
     Listen(NewSocket),
     /// Hand out duplicates of the listening sockets, for the kernel to choose among.
@@ -52,6 +55,8 @@ pub struct Adoption {
     pub live: Arc<Live>,
     /// Who is banned.
     pub bans: Arc<Bans>,
+    /// Where addresses are.
+    pub geoip: Arc<GeoIp>,
     /// This worker's counters of its routes.
     pub cells: RouteCells,
     /// Its counters of the rate limits.

@@ -23,6 +23,7 @@ use crate::kernel::{Feeds, Listening};
 use crate::listen::{Bind, Crowd, Opened, Quota, open};
 use crate::policy::ban::Bans;
 use crate::policy::finding::Outlet;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::limit;
 use crate::policy::rule::RuleTable;
@@ -188,13 +189,14 @@ impl Process {
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
         self.deal(&mut state, opened);
-        let Beside { live, bans } = beside(&snapshot);
+        let Beside { live, bans, geoip } = beside(&snapshot);
         let limit_cells = self.rules.generation("rate_limit", snapshot.rate_limits.iter().map(|rule| &*rule.name));
         for ((hand, cells), limit_cells) in state.hands.iter_mut().zip(cells).zip(limit_cells) {
             hand.adoption = Some(Box::new(Adoption {
                 snapshot: snapshot.clone(),
                 live: live.clone(),
                 bans: bans.clone(),
+                geoip: geoip.clone(),
                 cells,
                 limit_cells,
                 logs: logs.clone(),
@@ -362,6 +364,10 @@ impl control::Process for Process {
 
     fn cut(&self, worker: usize, denied: &Arc<[IpNet]>) -> bool {
         self.send(worker, Message::KernelDenied(denied.clone()))
+    }
+
+    fn locate(&self, worker: usize, geoip: &Arc<GeoIp>) -> bool {
+        self.send(worker, Message::GeoIp(geoip.clone()))
     }
 
     fn drain(&self, worker: usize, deadline: Instant) -> bool {
