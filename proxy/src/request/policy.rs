@@ -105,7 +105,7 @@ impl<'a> Exchange<'a> {
             port: self.client.port,
             protocol: Protocol::Http,
             tls: None,
-            geoip: None,
+            geoip: Some(&self.current.geoip),
         })
     }
 
