@@ -3,6 +3,7 @@
 mod accept;
 mod findings;
 mod fleet;
+mod kernel;
 mod life;
 mod message;
 mod process;
@@ -24,7 +25,9 @@ use crate::files::LogHandle;
 use crate::listen::{Client, Crowd, Share, Teller, Told};
 use crate::policy::ban::Bans;
 use crate::policy::finding::{Findings, Outlet};
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
+use crate::policy::rule::RuleCells;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
@@ -64,6 +67,8 @@ pub struct Worker {
     findings: RefCell<Findings>,
     /// The first of them is there.
     findings_begun: ring::Event,
+    /// To the kernel half.
+    kernel: kernel::Side,
     /// This node's name.
     pub node_id: Arc<str>,
     /// Whether a wake for this worker found its mailbox full since this was last asked.
@@ -162,8 +167,12 @@ pub struct Current {
     pub trust: Arc<Trust>,
     /// Who is banned.
     pub bans: Arc<Bans>,
+    /// Where addresses are.
+    pub geoip: Arc<GeoIp>,
     /// Counters of its routes.
     pub cells: RouteCells,
+    /// Counters of its rate limits.
+    pub limit_cells: RuleCells,
     /// Open access logs, beside their formats in the snapshot.
     pub logs: Rc<[RefCell<LogHandle>]>,
     /// This worker's shares of the caps.
@@ -183,7 +192,9 @@ impl Current {
             live: new.live.clone(),
             trust: new.snapshot.trust.clone(),
             bans: new.bans.clone(),
+            geoip: new.geoip.clone(),
             cells: new.cells.clone(),
+            limit_cells: new.limit_cells.clone(),
             logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
             shares: Rc::new(shares),
         }
@@ -202,6 +213,16 @@ impl Current {
     /// The same with other bans.
     fn with_bans(&self, bans: Arc<Bans>) -> Self {
         Self { bans, ..self.clone() }
+    }
+
+    /// Whether the kernel half tells known sources from others.
+    fn knows_sources(&self) -> bool {
+        let syn = &self.snapshot.document.kernel.syn;
+        (syn.rate > 0 || syn.total > 0) && !syn.known_ttl.is_zero()
+    }
+
+    fn with_geoip(&self, geoip: Arc<GeoIp>) -> Self {
+        Self { geoip, ..self.clone() }
     }
 
     /// Bounds of the pool of idle upstream connections.

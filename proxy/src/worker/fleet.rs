@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use super::{Message, Wall, Worker, life};
 use crate::base::metric::Counters;
 use crate::control::Facts;
+use crate::kernel::Feeds;
 use crate::listen::{Crowd, Teller};
 use crate::policy::finding::Outlet;
 use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
@@ -37,6 +38,8 @@ pub struct Shared {
     pub flows: Arc<Notes>,
     /// Takes denials, added up.
     pub findings: Arc<Outlet>,
+    /// Takes clients to drop, and known sources.
+    pub kernel: Feeds,
     /// This node's name.
     pub node_id: Arc<str>,
 }
@@ -188,6 +191,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         findings_out: shared.findings.clone(),
         findings: RefCell::default(),
         findings_begun: ring::Event::new(),
+        kernel: super::kernel::Side::new(shared.kernel.clone()),
         node_id: shared.node_id.clone(),
         missed_wakes: Box::new(move || others.missed[number].swap(false, Relaxed)),
         current: RefCell::new(Rc::new(super::Current::of(first))),

@@ -1,15 +1,17 @@
 //! A worker's own task: what it does with its messages, its beat, its end.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Adoption, Current, Message, Worker};
-use crate::base::Instant;
 use crate::base::metric::Limit;
+use crate::base::{Instant, Reason};
 use crate::control::facts::BEAT;
-use crate::listen::Told;
+use crate::listen::{Client, Told};
 use crate::policy::ban::Bans;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
 
@@ -24,6 +26,7 @@ pub(super) async fn live(worker: Rc<Worker>, mailbox: Mailbox<Message>, first: A
     ring::spawn(beat(worker.clone()));
     ring::spawn(tick_logs(worker.clone()));
     ring::spawn(super::findings::send(worker.clone()));
+    ring::spawn(super::kernel::send(worker.clone()));
     loop {
         match mailbox.recv().await {
             Message::Drain { deadline } => return drain(&worker, &mailbox, deadline).await,
@@ -44,7 +47,7 @@ async fn beat(worker: Rc<Worker>) {
             worker.balancers.borrow_mut().follow(worker.current().live.routes());
         }
         worker.forget_retired();
-        worker.flows.sample();
+        worker.flows.beat();
         worker.publish();
         sleep_until(now + BEAT).await;
     }
@@ -94,7 +97,11 @@ impl Worker {
             Message::Live(live) => self.follow(live),
             Message::Trust(generation, trust) => self.trust(generation, trust),
             Message::Bans(bans) => self.ban(bans),
+            Message::GeoIp(geoip) => self.locate(geoip),
             Message::Listen(socket) => self.listen(socket),
+            // Who asked may have given up waiting.
+            Message::ShareListeners(tell) => drop(tell.send(self.listening())),
+            Message::KernelDenied(denied) => self.cut_denied(&denied),
             Message::Wake(wake) => self.balancers.borrow().wake(wake),
             Message::FlushLogs(told) => {
                 self.current().logs.iter().for_each(|log| log.borrow_mut().flush());
@@ -116,6 +123,7 @@ impl Worker {
             raw.is_some_and(|one| one.bind.iter().any(|bind| bind.to_string() == address))
         };
         self.stop_listening_unless(listens);
+        self.reset_banned();
         new.sockets.into_iter().for_each(|socket| self.listen(socket));
         self.facts.workers()[self.number].adopted(generation);
     }
@@ -163,6 +171,32 @@ impl Worker {
         self.current.replace(current);
         for retired in self.retired.borrow_mut().values_mut() {
             *retired = Rc::new(retired.with_bans(bans.clone()));
+        }
+        self.reset_banned();
+    }
+
+    /// Other databases of addresses, same configuration.
+    fn locate(&self, geoip: Arc<GeoIp>) {
+        self.current.replace(Rc::new(self.current().with_geoip(geoip)));
+    }
+
+    /// Resets the connections of peers that are banned by now.
+    fn reset_banned(&self) {
+        let (current, now) = (self.current(), ring::now());
+        if !current.bans.is_empty() {
+            self.reset_peers(Reason::Banned, |ip| current.bans.lookup(ip, now).is_some());
+        }
+    }
+
+    /// Resets the connections of these peers, whatever goes on there; trusted ones stay.
+    pub(super) fn reset_peers(&self, reason: Reason, concerns: impl Fn(IpAddr) -> bool) {
+        let current = self.current();
+        let of = |client: &Client| client.peer_ip().filter(|ip| !current.trust.trusts(Some(*ip)));
+        for (_, client) in self.clients.borrow().iter() {
+            if client.told() != Told::Cut && of(client).is_some_and(&concerns) {
+                client.reset(reason);
+                self.counters.connections_reset.add(1);
+            }
         }
     }
 

@@ -50,7 +50,7 @@ fn first_of(errors: Vec<ParseError>, text: &str) -> Fault {
     let Some(error) = errors.into_iter().next() else { return Fault::new(0, "no expression") };
     let (line, column) = (usize::try_from(error.pos.0), usize::try_from(error.pos.1));
     let start: usize = text.split_inclusive('\n').take(line.unwrap_or(1).saturating_sub(1)).map(str::len).sum();
-    let message = error.msg.split(" expecting {").next().unwrap_or_default().to_lowercase();
+    let message = error.msg.split(" expecting ").next().unwrap_or_default().to_lowercase();
     Fault::new((start + column.unwrap_or(1).saturating_sub(1)).min(text.len()), message)
 }
 

@@ -131,8 +131,8 @@ impl Text {
                 Ok(then(if matches!(written, Some(Ok(()))) { &text[..length] } else { b"" }))
             }
             Self::Cookie(name) => {
-                let value = name.with(facts, scope, |name| facts.cookie(name))?;
-                Ok(then(value.unwrap_or_default()))
+                let name = name.value(facts, scope)?;
+                Ok(then(facts.cookie(&name).unwrap_or_default()))
             }
             Self::Item(up) => match scope.item(*up) {
                 Item::Text(text) => Ok(then(text)),

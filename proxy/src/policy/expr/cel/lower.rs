@@ -24,7 +24,7 @@ pub(super) fn lower(expr: &IdedExpr, info: &SourceInfo, text: &str, context: &Co
     let mut lowering = Lowering { context, info, text, variables: Vec::new(), factor: 1, cost: 0 };
     match lowering.typed(expr)? {
         Typed::Flag(test) => Ok(test),
-        other => Err(Fault::new(0, format!("the result is a {}; it must be a bool", other.kind()))),
+        other => Err(Fault::new(0, format!("the result is {}; it must be a bool", other.kind()))),
     }
 }
 
@@ -60,11 +60,11 @@ enum Typed {
 impl Typed {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Flag(_) => "bool",
-            Self::Number(_) => "int",
-            Self::Text(_) => "string",
-            Self::List(_) => "list",
-            Self::Map(_) | Self::Tls => "map",
+            Self::Flag(_) => "a bool",
+            Self::Number(_) => "an int",
+            Self::Text(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Map(_) | Self::Tls => "a map",
         }
     }
 }
@@ -180,7 +180,7 @@ impl<'c> Lowering<'c> {
                 if select.test { self.has_key(expr, key, map) } else { self.value_of(expr, map, key) }
             }
             (other, name) => {
-                Err(self.fault(expr, format!("a {} has no field \"{}\"", other.kind(), name.escape_debug())))
+                Err(self.fault(expr, format!("{} has no field \"{}\"", other.kind(), name.escape_debug())))
             }
         }
     }
@@ -216,7 +216,7 @@ impl<'c> Lowering<'c> {
             match self.typed(element)? {
                 Typed::Text(text) => texts.push(text),
                 Typed::Number(number) => numbers.push(number),
-                other => return Err(self.fault(element, format!("a {} in a list", other.kind()))),
+                other => return Err(self.fault(element, format!("{} in a list", other.kind()))),
             }
         }
         match (texts.is_empty(), numbers.is_empty()) {
@@ -238,7 +238,7 @@ impl<'c> Lowering<'c> {
         let list = match self.typed(&fold.iter_range)? {
             Typed::List(list) => list,
             Typed::Map(map @ (Map::Headers | Map::Query)) => List::Keys(map),
-            other => return Err(self.fault(expr, format!("a {} cannot be gone through", other.kind()))),
+            other => return Err(self.fault(expr, format!("{} cannot be gone through", other.kind()))),
         };
         let outer = self.factor;
         self.factor = outer.saturating_mul(list.length_max(self.context));
@@ -253,21 +253,21 @@ impl<'c> Lowering<'c> {
     fn flag(&mut self, expr: &'c IdedExpr) -> Result<Test, Fault> {
         match self.typed(expr)? {
             Typed::Flag(test) => Ok(test),
-            other => Err(self.fault(expr, format!("a {} where a bool must be", other.kind()))),
+            other => Err(self.fault(expr, format!("{} where a bool must be", other.kind()))),
         }
     }
 
     fn text(&mut self, expr: &'c IdedExpr) -> Result<Text, Fault> {
         match self.typed(expr)? {
             Typed::Text(text) => Ok(text),
-            other => Err(self.fault(expr, format!("a {} where a string must be", other.kind()))),
+            other => Err(self.fault(expr, format!("{} where a string must be", other.kind()))),
         }
     }
 
     fn number(&mut self, expr: &'c IdedExpr) -> Result<Number, Fault> {
         match self.typed(expr)? {
             Typed::Number(number) => Ok(number),
-            other => Err(self.fault(expr, format!("a {} where an int must be", other.kind()))),
+            other => Err(self.fault(expr, format!("{} where an int must be", other.kind()))),
         }
     }
 }

@@ -99,7 +99,7 @@ impl<'c> Lowering<'c> {
                 Ok(Test::Term(Box::new(Term::Same(left, right))))
             }
             (left, right) => {
-                let message = format!("a {} cannot be compared with a {} so", left.kind(), right.kind());
+                let message = format!("{} cannot be compared with {} so", left.kind(), right.kind());
                 Err(self.fault(expr, message))
             }
         }
@@ -114,7 +114,9 @@ impl<'c> Lowering<'c> {
             (Typed::Number(number), Typed::List(list @ List::Numbers(_))) => {
                 Ok(Typed::Flag(simplify::number_in(number, list)))
             }
-            (left, right) => Err(self.fault(expr, format!("a {} cannot be in such a {}", left.kind(), right.kind()))),
+            (left, right) => {
+                Err(self.fault(expr, format!("{} cannot be in {}, or not in such a one", left.kind(), right.kind())))
+            }
         }
     }
 
@@ -132,7 +134,7 @@ impl<'c> Lowering<'c> {
                 Ok(Typed::Number(Number::At(Box::new(list), Box::new(index))))
             }
             (Typed::List(list), Typed::Number(index)) => Ok(Typed::Text(Text::At(Box::new(list), Box::new(index)))),
-            (left, right) => Err(self.fault(expr, format!("a {} has no place for a {}", left.kind(), right.kind()))),
+            (left, right) => Err(self.fault(expr, format!("{} has no place for {}", left.kind(), right.kind()))),
         }
     }
 
@@ -151,8 +153,7 @@ impl<'c> Lowering<'c> {
                 Typed::Number(Number::If(Box::new(condition), Box::new((yes, no))))
             }
             (yes, no) => {
-                let message =
-                    format!("either a {} or a {}: both must be bools, ints or strings", yes.kind(), no.kind());
+                let message = format!("either {} or {}: both must be bools, ints or strings", yes.kind(), no.kind());
                 return Err(self.fault(expr, message));
             }
         })
@@ -162,7 +163,7 @@ impl<'c> Lowering<'c> {
         match self.typed(inner)? {
             Typed::Text(text) => Ok(Typed::Number(Number::Length(text))),
             Typed::List(list) => Ok(Typed::Number(Number::Count(Box::new(list)))),
-            other => Err(self.fault(inner, format!("a {} has no size", other.kind()))),
+            other => Err(self.fault(inner, format!("{} has no size", other.kind()))),
         }
     }
 
