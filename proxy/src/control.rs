@@ -38,8 +38,9 @@ pub use supervisor::{Reported, Reports};
 use crate::base::Instant;
 use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
-use crate::kernel::{Fed, Home, Samples};
+use crate::kernel::{Fed, Home};
 use crate::policy::finding::{Denial, Outlet};
+use crate::policy::rule::RuleTable;
 use crate::trace::flow::Notes;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
@@ -77,6 +78,8 @@ pub struct Wiring {
     pub counters: Arc<[Arc<Counters>]>,
     /// The counters of routes.
     pub routes: Arc<RouteTable>,
+    /// The counters of rules.
+    pub rules: Arc<RuleTable>,
     /// What workers report of endpoints.
     pub reports: Reported,
     /// Where what outlives the process is kept.
@@ -190,7 +193,8 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, reports, state, findings, flows: notes, home, fed, process } = wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, home, fed, process } =
+        wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
@@ -238,9 +242,9 @@ fn run(
         bans: bans.tables(),
         trust: trust.clone(),
         clients: Arc::clone(&clients),
+        audit: Arc::clone(&audit),
     };
-    let (samples, _early_drops) = Samples::channel();
-    let kernel = kernel::start(around, home, fed, samples);
+    let kernel = kernel::start(around, home, fed);
     let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {
@@ -270,6 +274,7 @@ fn run(
         facts,
         counters,
         routes,
+        rules,
         seen,
         flips,
         resolver,
