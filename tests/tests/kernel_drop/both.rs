@@ -55,10 +55,14 @@ pub(crate) fn now() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Stays on the CPU where it is: the program's memory is per CPU.
-fn pin() {
+/// The CPUs that this thread may use.
+pub(crate) fn cpus() -> Vec<usize> {
     let allowed = sched_getaffinity(None).expect("affinity");
-    let cpu = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu)).expect("a CPU");
+    (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect()
+}
+
+/// Stays on one CPU: the program's memory is per CPU.
+pub(crate) fn pin(cpu: usize) {
     let mut one = CpuSet::new();
     one.set(cpu);
     sched_setaffinity(None, &one).expect("affinity");
@@ -71,7 +75,7 @@ impl Both {
 
     /// With maps of other sizes than by default.
     pub(crate) fn sized(conf: Conf, sizes: &[(&str, u32)]) -> Self {
-        pin();
+        pin(cpus()[0]);
         let mut ebpf = Group::Drop.load(sizes).expect("the object");
         let program: &mut Xdp = ebpf.program_mut(PROGRAM).expect("the program").try_into().expect("XDP");
         program.load().expect("the verifier's consent");
@@ -146,11 +150,14 @@ impl Both {
         }
     }
 
+    pub(crate) fn program(&self) -> &Xdp {
+        self.ebpf.program(PROGRAM).expect("the program").try_into().expect("XDP")
+    }
+
     /// What the kernel does with a frame.
     #[track_caller]
     pub(crate) fn run(&self, frame: &[u8]) -> u32 {
-        let program: &Xdp = self.ebpf.program(PROGRAM).expect("the program").try_into().expect("XDP");
-        let run = program.test_run(TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() });
+        let run = self.program().test_run(TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() });
         run.unwrap_or_else(|e| panic!("{} octets: {e}", frame.len())).return_value
     }
 

@@ -1,12 +1,16 @@
 //! Limits of SYNs in the kernel: time makes room, full maps, pressure.
 
+use std::sync::Barrier;
 use weir_common::abi::Plain;
-use weir_common::abi::drop::{Action, Denied};
-use weir_common::abi::drop::{Cause, Conf, Limit, arm, counted, map};
+
+use aya::programs::Xdp;
+use aya::{TestRun, TestRunOptions};
+use weir_common::abi::Plain;
+use weir_common::abi::drop::{Action, Cause, Conf, Denied, Limit, arm, counted, map};
 use weir_common::oracle::Frame;
 use weir_tests::wait;
 
-use crate::both::{Both, DROP, PASS, burst, now};
+use crate::both::{Both, DROP, PASS, burst, cpus, now, pin};
 
 fn conf(armed: u32) -> Conf {
     Conf { armed, dry_run: 0, source: burst(2), parent: burst(1000), total: burst(1000), seeds: [5, 6], ..Conf::IDLE }
@@ -89,6 +93,35 @@ fn a_full_deny_map_refuses_entries_and_keeps_those_it_has() {
     let more = crate::both::address("203.0.113.1").octets();
     both.insert(map::DENY, more, entry.octets()).expect_err("it is full");
     assert_eq!([syn(0), syn(ENTRIES - 1), syn(ENTRIES)].map(|frame| both.run(&frame)), [DROP, DROP, PASS]);
+}
+
+/// Runs a frame so often on each of 8 threads, spread over the CPUs.
+fn on_eight_threads(program: &Xdp, cpus: &[usize], frame: &[u8], repeat: u32) {
+    let start = Barrier::new(8);
+    let run = |cpu| {
+        pin(cpu);
+        start.wait();
+        program.test_run(TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() }).expect("a run");
+    };
+    std::thread::scope(|scope| {
+        let run = &run;
+        cpus.iter().cycle().take(8).for_each(|cpu| drop(scope.spawn(move || run(*cpu))));
+    });
+}
+
+#[test]
+fn eight_threads_on_one_cell_are_never_over() {
+    const BURST: u64 = 2_000;
+    const EACH: u32 = 5_000;
+    let cpus = cpus();
+    for (armed, pressure) in [(arm::SOURCE, u64::MAX), (arm::SOURCE, 0), (arm::PARENT, 0), (arm::TOTAL, 0)] {
+        let limit = burst(BURST);
+        let both = Both::new(Conf { source: limit, parent: limit, total: limit, pressure, ..conf(armed) });
+        on_eight_threads(both.program(), &cpus, &syn(1), EACH);
+        let dropped: u64 = Cause::ALL.map(|cause| both.counted(counted(cause, Action::Drop)).packets).iter().sum();
+        let passed = 8 * u64::from(EACH) - dropped;
+        assert!((BURST / 2..=BURST).contains(&passed), "{passed} of {armed:b}");
+    }
 }
 
 #[test]
