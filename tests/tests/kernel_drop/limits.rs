@@ -1,7 +1,6 @@
 //! Limits of SYNs in the kernel: time makes room, full maps, pressure.
 
 use std::sync::Barrier;
-use weir_common::abi::Plain;
 
 use aya::programs::Xdp;
 use aya::{TestRun, TestRunOptions};
