@@ -67,6 +67,14 @@ impl Config {
         self
     }
 
+    /// The same with some of its tables replaced.
+    #[track_caller]
+    pub fn replaced(mut self, from: &str, to: &str) -> Self {
+        assert!(self.tables.contains(from), "no {from:?}");
+        self.tables = self.tables.replace(from, to);
+        self
+    }
+
     /// A route of listener `web` with its keys and the URLs of its targets.
     pub fn route(mut self, id: u32, keys: &str, targets: &[&str]) -> Self {
         let _ = writeln!(self.tables, "[[route]]\nid = {id}\nlistener = \"web\"\n{keys}");

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Cgroup, Pair};
 use crate::client::Client;
 use crate::config::Config;
-use crate::exchange::bytes;
+use crate::exchange::{bytes, request};
 use crate::message::{Bad, Response};
 use crate::weir::Weir;
 
@@ -95,6 +95,26 @@ impl Edge {
 pub fn ask(client: &mut Client, path: &str, fields: &[(&str, &str)]) -> Result<Response, Bad> {
     client.try_write(&bytes("GET", path, fields, b"")).map_err(Bad::Io)?;
     client.try_response("GET")
+}
+
+/// Whom the kernel denies, as the management API shows them.
+#[track_caller]
+pub fn denied(weir: &Weir) -> Vec<Value> {
+    weir.api("/api/v1/kernel/deny")["denied"].as_array().expect("a list").clone()
+}
+
+/// The entry of a source.
+#[track_caller]
+pub fn entry(weir: &Weir, source: IpAddr) -> Option<Value> {
+    denied(weir).into_iter().find(|entry| entry["address"] == source.to_string())
+}
+
+/// Has an operator deny a source.
+#[track_caller]
+pub fn deny(weir: &Weir, source: IpAddr, ttl: &str) -> Response {
+    let body = format!("{{\"address\":\"{source}\",\"ttl\":\"{ttl}\"}}");
+    let fields = [("Host", "localhost"), ("Content-Type", "application/json")];
+    request(weir.management(), "POST", "/api/v1/kernel/deny", &fields, body.as_bytes())
 }
 
 /// What the management API says of the kernel's half.
