@@ -34,6 +34,7 @@ use super::supervisor::Seen;
 use super::{Clock, Facts, probe};
 use crate::base::Instant;
 use crate::base::metric::{Class, Counters, RouteTable};
+use crate::policy::rule::RuleTable;
 
 /// Answers a question about a request.
 pub(super) type Explain = Box<dyn Fn(&Question) -> Result<serde_json::Value, Unanswered> + Send + Sync>;
@@ -48,6 +49,7 @@ pub(super) struct State {
     pub(super) facts: Arc<Facts>,
     pub(super) counters: Arc<[Arc<Counters>]>,
     pub(super) routes: Arc<RouteTable>,
+    pub(super) rules: Arc<RuleTable>,
     pub(super) seen: Seen,
     pub(super) flips: FlipTable,
     pub(super) resolver: Arc<Resolver>,

@@ -51,6 +51,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         clock,
         counters: [Arc::clone(&counters)].into(),
         routes: Arc::clone(&routes),
+        rules: Arc::new(crate::policy::rule::RuleTable::new(1)),
         reports: Reports::channel().1,
         state: Arc::new(crate::control::state::StateDir::none("a test")),
         findings: Arc::default(),
