@@ -2,9 +2,13 @@
 //! but through its port and the cells it stores into.
 
 mod api;
+mod audit;
 mod bans;
+mod clients;
 pub mod facts;
 pub mod flows;
+mod geoip;
+mod kernel;
 mod live;
 pub mod log;
 mod performance;
@@ -34,7 +38,8 @@ pub use supervisor::{Reported, Reports};
 use crate::base::Instant;
 use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
-use crate::policy::finding::Outlet;
+use crate::kernel::{Fed, Home, Samples};
+use crate::policy::finding::{Denial, Outlet};
 use crate::policy::rule::RuleTable;
 use crate::trace::flow::Notes;
 
@@ -83,6 +88,10 @@ pub struct Wiring {
     pub findings: Arc<Outlet>,
     /// What they tell of connections.
     pub flows: Arc<Notes>,
+    /// The cgroup of weir's sockets.
+    pub home: Option<Home>,
+    /// What they tell the kernel half.
+    pub fed: Fed,
     /// The rest of the process.
     pub process: Arc<dyn Process>,
 }
@@ -93,6 +102,7 @@ pub struct Control {
     signals: mpsc::Sender<Signal>,
     management: Vec<SocketAddr>,
     metrics: Option<SocketAddr>,
+    audit: Arc<audit::Audit>,
 }
 
 /// Why control cannot start.
@@ -142,9 +152,9 @@ impl Control {
         let (management, metrics) = listeners.addresses();
         let (signals, signal_events) = mpsc::channel(16);
         signal::listen(&signals).map_err(StartError::System)?;
-        run(settings, wiring, first, listeners, signal_events).map_err(StartError::Refused)?;
+        let audit = run(settings, wiring, first, listeners, signal_events).map_err(StartError::Refused)?;
         drop(guard);
-        Ok(Self { runtime, signals, management, metrics })
+        Ok(Self { runtime, signals, management, metrics, audit })
     }
 
     /// Does what the signal would.
@@ -170,6 +180,8 @@ impl Control {
     /// Ends the threads, once the workers have ended.
     pub fn stop(self) {
         self.runtime.shutdown_timeout(STOP_MAX);
+        // The last that workers have denied.
+        self.audit.finish();
     }
 }
 
@@ -180,16 +192,22 @@ fn run(
     first: Document,
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
-) -> Result<(), Refusal> {
-    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, process } = wiring;
+) -> Result<Arc<audit::Audit>, Refusal> {
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, .. } = wiring;
+    let Wiring { flows: notes, home, fed, process, .. } = wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
-    let resolver = Arc::new(resolver::Resolver::start(Arc::clone(&facts), clock, dns_out));
+    let audit =
+        audit::Audit::new(first.audit.clone(), findings, Arc::clone(&state), Arc::clone(&facts), Arc::clone(&node_id));
+    let denied = Arc::clone(&audit);
+    let found = Box::new(move |denial: &Denial<'_>| denied.found(denial));
+    let resolver = Arc::new(resolver::Resolver::start(Arc::clone(&facts), clock, dns_out, found));
     let prober = probe::Prober::new(probes_out);
     let probe_counts = prober.counts();
     let bans = bans::BanList::load(Arc::clone(&state), Arc::clone(&facts), clock);
+    let geoip = geoip::GeoFiles::new(Arc::clone(&facts));
     let parts = supervisor::Parts {
         facts: Arc::clone(&facts),
         clock,
@@ -197,38 +215,56 @@ fn run(
         resolver: Arc::clone(&resolver),
         prober,
         bans: Arc::clone(&bans),
+        geoip: Arc::clone(&geoip),
     };
     let (supervisor, seen) = supervisor::Supervisor::new(parts, first)?;
     let flips = supervisor.flips();
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
     tokio::spawn(Arc::clone(&bans).run());
+    let asked = seen.clone();
+    let audit_settings = move || asked.standing().adopted.snapshot.document.audit.clone();
+    tokio::spawn(Arc::clone(&audit).run(audit_settings));
+    tokio::spawn(Arc::clone(&geoip).run());
     facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
 
     let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
-    let performance = Arc::new(performance::PerformanceMode::load(None));
+    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
+    let clients = Arc::new(clients::Clients::default());
+    let around = kernel::Around {
+        clock,
+        facts: Arc::clone(&facts),
+        process: Arc::clone(&process),
+        seen: seen.clone(),
+        bans: bans.tables(),
+        trust: trust.clone(),
+        clients: Arc::clone(&clients),
+    };
+    let (samples, _early_drops) = Samples::channel();
+    let kernel = kernel::start(around, home, fed, samples);
+    let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {
         node_id: Arc::clone(&node_id),
         clock,
         notes,
-        source: Arc::new(flows::source::Absent),
+        source: Arc::clone(kernel.flows()) as Arc<dyn flows::source::FlowSource>,
         mode: Arc::clone(&performance),
         limits: Box::new(move || (&bounds.standing().adopted.snapshot.document.flows).into()),
         notes_lost: Box::new(move || lost.iter().map(|counters| counters.lost_count(Queue::Flow)).sum()),
     });
     tokio::spawn(Arc::clone(&flows).run());
 
-    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
-    let (asked, banned) = (seen.clone(), bans.tables());
+    let (asked, banned, located) = (seen.clone(), bans.tables(), geoip.tables());
     let explain = move |question: &Question| {
         let standing = asked.standing();
         let (trust, bans) = (Arc::clone(&trust.borrow()), Arc::clone(&banned.borrow()));
+        let geoip = Arc::clone(&located.borrow());
         let (snapshot, live) = (&*standing.adopted.snapshot, &*standing.live);
-        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans })
+        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans, geoip: &geoip })
     };
     let state = api::State {
         node_id,
@@ -245,6 +281,9 @@ fn run(
         probe_counts,
         readiness,
         bans,
+        audit: Arc::clone(&audit),
+        clients,
+        kernel,
         explain: Box::new(explain),
         flows,
         performance,
@@ -254,5 +293,5 @@ fn run(
     let state = Arc::new(state);
     tokio::spawn(api::Window::run(Arc::clone(&state)));
     listeners.serve(state);
-    Ok(())
+    Ok(audit)
 }

@@ -1,8 +1,10 @@
 //! The management API: one file per resource.
 
 mod answer;
+mod bans;
 mod dns_cache;
 mod explain;
+mod findings;
 mod flows;
 mod health;
 mod metrics;
@@ -23,7 +25,9 @@ use tokio::sync::watch;
 pub(super) use server::Listeners;
 pub(super) use stats::Window;
 
+use super::audit::Audit;
 use super::bans::BanList;
+use super::clients::Clients;
 use super::flows::Flows;
 use super::live::FlipTable;
 use super::performance::PerformanceMode;
@@ -34,6 +38,7 @@ use super::supervisor::Seen;
 use super::{Clock, Facts, probe};
 use crate::base::Instant;
 use crate::base::metric::{Class, Counters, RouteTable};
+use crate::kernel::Kernel;
 use crate::policy::rule::RuleTable;
 
 /// Answers a question about a request.
@@ -56,6 +61,9 @@ pub(super) struct State {
     pub(super) probe_counts: Arc<probe::Counts>,
     pub(super) readiness: watch::Receiver<Arc<Readiness>>,
     pub(super) bans: Arc<BanList>,
+    pub(super) audit: Arc<Audit>,
+    pub(super) clients: Arc<Clients>,
+    pub(super) kernel: Kernel,
     pub(super) explain: Explain,
     pub(super) flows: Arc<Flows>,
     pub(super) performance: Arc<PerformanceMode>,
@@ -89,6 +97,9 @@ fn all_resources() -> Router<Arc<State>> {
         .route("/api/v1/routes", get(routes::list))
         .route("/api/v1/routes/{name}", get(routes::show))
         .route("/api/v1/explain", post(explain::answer))
+        .route("/api/v1/bans", get(bans::list).post(bans::make).delete(bans::end))
+        .route("/api/v1/audit/findings", get(findings::show))
+        .route("/api/v1/audit/findings/local", get(findings::show_local))
         .route("/api/v1/flows", get(flows::list))
         .route("/api/v1/wiretap/stream", get(wiretap::stream))
         .route("/api/v1/settings/performance-mode", get(settings::show).put(settings::set))

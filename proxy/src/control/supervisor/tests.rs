@@ -31,9 +31,10 @@ impl Bench {
             facts: Arc::clone(&facts),
             clock,
             process: Arc::clone(&process) as Arc<dyn Process>,
-            resolver: Arc::new(Resolver::start(Arc::clone(&facts), clock, dns_of_resolver)),
+            resolver: Arc::new(Resolver::start(Arc::clone(&facts), clock, dns_of_resolver, Box::new(|_| ()))),
             prober: Prober::new(probes_out),
             bans: BanList::load(Arc::new(StateDir::none("a test")), Arc::clone(&facts), clock),
+            geoip: GeoFiles::new(Arc::clone(&facts)),
         };
         let (supervisor, seen) = Supervisor::new(parts, first).unwrap_or_else(|refusal| panic!("{refusal}"));
         tokio::spawn(supervisor.run(signal_events, Events { dns: dns_events, probes, reports: report_events }));
