@@ -67,10 +67,15 @@ fn requests(text: &mut Text, state: &State) {
     text.one(metric::RETRIES, state.sum(|counters| counters.retries.value()));
 }
 
-/// Limits of workers, and the one that control keeps.
+/// Limits of workers, and those that control keeps.
 fn limit_hits(state: &State, limit: Limit) -> u64 {
-    let refused = &state.seen.ejections.refused;
-    let own = if limit == Limit::EjectionPercent { refused.load(Ordering::Relaxed) } else { 0 };
+    let own = match limit {
+        Limit::EjectionPercent => state.seen.ejections.refused.load(Ordering::Relaxed),
+        Limit::Bans => state.bans.refused(),
+        Limit::Findings => state.audit.evicted.number.load(Ordering::Relaxed),
+        Limit::FindingsDisk => state.audit.evicted.disk.load(Ordering::Relaxed),
+        _ => 0,
+    };
     own + state.sum(|counters| counters.limit_count(limit))
 }
 
@@ -125,6 +130,9 @@ fn rest(text: &mut Text, state: &State) {
     text.rows(metric::LOST, stats::lost(state).into_iter().map(|(queue, n)| ([queue], n)));
     access_logs(text, state);
     let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+    let [of_document, of_api] = state.bans.counts();
+    text.rows(metric::BANS, [(["document"], of_document as u64), (["api"], of_api as u64)]);
+    text.one(metric::FINDINGS, state.audit.len() as u64);
     let dns = state.resolver.counts();
     let results =
         [("answered", &dns.answered), ("denied", &dns.denied), ("absent", &dns.absent), ("failed", &dns.failed)];

@@ -1,5 +1,7 @@
 //! The management API over real sockets.
 
+mod denials;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use crate::base::Reason;
 use crate::base::metric::{self, Counters, Phase, RouteTable};
 use crate::config::Document;
 use crate::control::testing::{Remembering, clock, document, forwarding, until};
+use crate::policy::finding::Outlet;
 use crate::control::{Control, Facts, Process, Reports, Settings, Signal, StartError, Wiring};
 
 use super::*;
@@ -24,6 +27,7 @@ struct Bench {
     routes: Arc<RouteTable>,
     address: SocketAddr,
     metrics: SocketAddr,
+    findings: Arc<Outlet>,
 }
 
 fn loopback() -> SocketAddr {
@@ -46,6 +50,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
     facts.workers()[0].beat(clock() + Duration::from_secs(3_600));
     facts.publish(1, clock());
     facts.workers()[0].adopted(1);
+    let findings = Arc::<Outlet>::default();
     let wiring = Wiring {
         facts: Arc::clone(&facts),
         clock,
@@ -53,12 +58,12 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         routes: Arc::clone(&routes),
         reports: Reports::channel().1,
         state: Arc::new(crate::control::state::StateDir::none("a test")),
-        findings: Arc::default(),
+        findings: Arc::clone(&findings),
         process: Arc::<Remembering>::default() as Arc<dyn Process>,
     };
     let control = Control::start(settings, wiring, document)?;
     let (address, metrics) = (control.management()[0], control.metrics().unwrap_or_else(loopback));
-    Ok(Bench { control: Some(control), facts, counters, routes, address, metrics })
+    Ok(Bench { control: Some(control), facts, counters, routes, address, metrics, findings })
 }
 
 impl Drop for Bench {
