@@ -9,6 +9,7 @@ mod origin;
 mod self_check;
 mod size;
 mod url;
+mod xdp;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Command {
     Origin(origin::Options),
     /// Forwards octets on the bare ring: what the kernel's TCP costs.
     Floor(FloorOptions),
+    /// Times the XDP program, packet by packet.
+    Xdp(xdp::Options),
     /// Says whether this machine is fit to measure on.
     SelfCheck,
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Floor(options) => floor::run(options.listen, options.upstream, options.cpu)
             .map(|()| true)
             .map_err(|e| format!("the floor: {e}")),
+        Command::Xdp(options) => xdp::run(&options),
         Command::SelfCheck => self_check::run(),
     };
     match outcome {

@@ -60,7 +60,7 @@ fn measure_request(name: &str, input: &[u8]) {
             body: request.head.body(),
             expect_continue: false,
             connection: Connection::KeepAlive,
-            forwarding: Forwarding { mode: Forwarded::X, client: "192.0.2.1", proto: "http", port: 8080 },
+            forwarding: Forwarding { mode: Forwarded::X, peer: "192.0.2.1", before: None, proto: "http", port: 8080 },
             request_id: (b"X-Request-Id", b"01234567-89ab-7fff-bfff-ffffffffffff"),
             edits: &edits,
         };

@@ -26,6 +26,7 @@ pub use number::duration_from_text;
 pub(crate) use problem::Position;
 pub use problem::{At, Code, Problem, Problems};
 pub use raw::Document;
+pub(crate) use reader::nearest;
 pub use reference::{Section, reference, sections};
 pub use snapshot::{Environment, Snapshot};
 pub use source::{DEFAULT, DOCUMENT_SIZE_MAX, default_document, load, load_as_far_as_possible, parse, read};

@@ -8,6 +8,7 @@ pub mod facts;
 pub mod flows;
 mod live;
 pub mod log;
+mod performance;
 pub mod port;
 mod probe;
 mod ready;
@@ -17,6 +18,7 @@ pub mod state;
 mod supervisor;
 #[cfg(test)]
 mod testing;
+mod trust;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,14 +28,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub use facts::Facts;
-pub use port::{Adopted, Beside, FirstTables, Process, Question, Refusal, Unanswered, Values};
+pub use port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered, Values};
 pub use signal::Signal;
 pub use supervisor::{Reported, Reports};
 
 use crate::base::Instant;
-use crate::base::metric::{Counters, RouteTable};
+use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
 use crate::policy::finding::{Denial, Outlet};
+use crate::trace::flow::Notes;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
 pub type Clock = fn() -> Instant;
@@ -76,6 +79,8 @@ pub struct Wiring {
     pub state: Arc<state::StateDir>,
     /// What workers have denied.
     pub findings: Arc<Outlet>,
+    /// What they tell of connections.
+    pub flows: Arc<Notes>,
     /// The rest of the process.
     pub process: Arc<dyn Process>,
 }
@@ -177,17 +182,13 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, reports: Reported(reports), state, findings, process } = wiring;
+    let Wiring { facts, clock, counters, routes, reports, state, findings, flows: notes, process } = wiring;
+    let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
-    let audit = audit::Audit::new(
-        first.audit.clone(),
-        findings,
-        Arc::clone(&state),
-        Arc::clone(&facts),
-        Arc::clone(&node_id),
-    );
+    let audit =
+        audit::Audit::new(first.audit.clone(), findings, Arc::clone(&state), Arc::clone(&facts), Arc::clone(&node_id));
     let denied = Arc::clone(&audit);
     let found = Box::new(move |denial: &Denial<'_>| denied.found(denial));
     let resolver = Arc::new(resolver::Resolver::start(Arc::clone(&facts), clock, dns_out, found));
@@ -216,10 +217,27 @@ fn run(
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
-    let asked = seen.clone();
+    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
+    let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
+    let (lost, bounds) = (Arc::clone(&counters), seen.clone());
+    let flows = flows::Flows::new(flows::Parts {
+        node_id: Arc::clone(&node_id),
+        clock,
+        notes,
+        source: Arc::new(flows::source::Absent),
+        mode: Arc::clone(&performance),
+        limits: Box::new(move || (&bounds.standing().adopted.snapshot.document.flows).into()),
+        notes_lost: Box::new(move || lost.iter().map(|counters| counters.lost_count(Queue::Flow)).sum()),
+    });
+    tokio::spawn(Arc::clone(&flows).run());
+
+    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
+    let (asked, banned) = (seen.clone(), bans.tables());
     let explain = move |question: &Question| {
         let standing = asked.standing();
-        process.explain(question, &standing.adopted.snapshot, &standing.live)
+        let (trust, bans) = (Arc::clone(&trust.borrow()), Arc::clone(&banned.borrow()));
+        let (snapshot, live) = (&*standing.adopted.snapshot, &*standing.live);
+        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans })
     };
     let state = api::State {
         node_id,
@@ -237,6 +255,8 @@ fn run(
         bans,
         audit: Arc::clone(&audit),
         explain: Box::new(explain),
+        flows,
+        performance,
         window: api::Window::default(),
         answered: api::Answered::default(),
     };

@@ -27,7 +27,7 @@ pub use body::{BodyLength, BodyReader, Piece, Side};
 pub use chunked::Trailers;
 pub use edits::Edits;
 pub use fields::{Field, Span};
-pub use forward::{Forwarded, Forwarding};
+pub use forward::{Before, Forwarded, Forwarding};
 pub use head::{Head, Method, Request, Version};
 pub use host::{HostError, normalise_host};
 pub use known::Known;

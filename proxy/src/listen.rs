@@ -2,10 +2,12 @@
 
 mod bind;
 mod client;
+mod crowd;
 mod flow;
 mod quota;
 
 pub use bind::{Bind, BindError, Opened, open};
-pub use client::{Client, Doing, Stopped, Told, deadline};
+pub use client::{Client, Doing, Held, Stopped, Told, deadline};
+pub use crowd::{Counted, Crowd, Crowded, Member, Place};
 pub use flow::{Flow, Teller};
 pub use quota::{Lease, Quota, Share};

@@ -10,24 +10,28 @@ pub mod decide;
 pub mod explain;
 mod forward;
 mod head;
+mod policy;
 mod record;
 mod relay;
 mod tunnel;
 mod upload;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use self::body::ClientBody;
-use self::decide::Decision;
+use self::decide::{Asked, Decision};
 use self::head::{Arrived, NoHead};
 use self::record::Record;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
 use crate::config::value::UnderscoreHeaders;
-use crate::http::{Edits, Head, HeadLimits, Request, ResponseHead, Underscore};
+use crate::http::{Edits, Head, HeadLimits, Request, ResponseHead, Underscore, is_token};
 use crate::listen::{Client, Told};
+use crate::policy::identity::{Chain, Identity, Resolved};
+use crate::policy::limit;
 use crate::ring::{self, Timer};
 use crate::worker::{Current, Registered, Worker};
 
@@ -35,11 +39,15 @@ use crate::worker::{Current, Registered, Worker};
 /// is given back between things that stay is of little use to the allocator.
 const QUIET: Duration = Duration::from_millis(50);
 
+/// Octets of a request id that a trusted peer may give.
+const GIVEN_ID_MAX: usize = 128;
+
 /// What a connection needs while requests come, and not while it is silent.
 struct Scratch {
     head: Head,
     response: ResponseHead,
     edits: Edits,
+    chain: Chain,
     /// A rewritten path, a Location, a value.
     text: Vec<u8>,
     /// For what goes on beside the main thing.
@@ -62,11 +70,19 @@ struct Exchange<'a> {
     /// The listener's, or from the route on the route's.
     rules: &'a Rules,
     request: Request<'a>,
+    /// The client, or why its proxy's word on it is refused.
+    who: Result<Resolved, Fault>,
+    /// What a trusted peer says of the hops before it.
+    chain: &'a Chain,
+    /// What rate limits have to say in the response.
+    told: limit::Told<'a>,
     /// When the whole exchange must be over.
     deadline: Option<Instant>,
     timer: &'a Timer,
-    /// Name and value of the request id's header are made once.
+    /// The record's id, made text once.
     id: [u8; 36],
+    /// The request id that a trusted peer gave.
+    given_id: Option<&'a [u8]>,
 }
 
 /// Serves a connection to its end.
@@ -108,6 +124,7 @@ async fn active(worker: &Worker, client: &Client) -> bool {
         head: Head::new(),
         response: ResponseHead::new(),
         edits: Edits::new(),
+        chain: Chain::default(),
         text: Vec::new(),
         timer: Timer::new(),
     });
@@ -128,6 +145,7 @@ async fn active(worker: &Worker, client: &Client) -> bool {
             }
         };
         client.requests.set(client.requests.get() + 1);
+        client.brought_head();
         // The newest generation at the head's last octet serves the request to its end.
         let current = worker.current_of(&client.listener);
         let Some(listener) = plan_of(&current, client) else { return false };
@@ -158,6 +176,13 @@ fn head_limits(current: &Current, (position, plan): (usize, &ListenerPlan)) -> H
     }
 }
 
+/// The request id that a trusted peer gave: one token (http.md section 4).
+fn given_id<'r>(request: &Request<'r>, listener: &ListenerPlan) -> Option<&'r [u8]> {
+    let mut values = request.fields_named(listener.request_id_header.as_bytes());
+    let first = values.next().filter(|value| is_token(value) && value.len() <= GIVEN_ID_MAX);
+    first.filter(|_| values.next().is_none())
+}
+
 /// One request from its head to its record.
 async fn one(
     worker: &Worker,
@@ -168,8 +193,10 @@ async fn one(
     underscore: Underscore,
     scratch: &mut Scratch,
 ) -> Next {
-    let Scratch { head, response, edits, text, timer } = scratch;
+    let Scratch { head, response, edits, chain, text, timer } = scratch;
     let request = Request::new(head, &arrived.bytes);
+    let who = current.trust.resolve(client.peer_ip(), &request, chain);
+    let given_id = who.ok().filter(|who| who.trusted).and_then(|_| given_id(&request, listener.1));
     let mut record = Record::begin(worker, client, arrived.first_octet);
     record.spent(Phase::Head, arrived.first_octet, ring::now());
     let mut exchange = Exchange {
@@ -179,9 +206,13 @@ async fn one(
         listener,
         rules: &listener.1.rules,
         request,
+        who,
+        chain,
+        told: limit::Told::default(),
         deadline: crate::listen::deadline(arrived.first_octet, listener.1.rules.timeouts.request),
         timer,
         id: record.id.text(),
+        given_id,
     };
     let mut body = ClientBody::new(head.body(), head.expect_continue(), underscore);
     record.keep_alive = exchange.may_keep_alive();
@@ -211,9 +242,13 @@ impl<'a> Exchange<'a> {
     ) -> Result<(), Fault> {
         let _lease = self.lease()?;
         let current = self.current;
-        let decided = decide::decide(&current.snapshot, self.listener.0, &self.request, self.client.peer_ip());
+        let request = self.request;
+        let asked = Asked { snapshot: &current.snapshot, listener: self.listener.0, request: &request };
+        let paths = asked.read(self.identity().ip());
         // A path against the rules is a head against the rules: nothing behind it is read (http.md section 2).
-        let decided = decided.inspect_err(|fault| record.keep_alive &= fault.reason != Reason::InvalidRequestTarget)?;
+        let paths = paths.inspect_err(|fault| record.keep_alive &= fault.reason != Reason::InvalidRequestTarget)?;
+        let _place = self.policies(&paths, record).await?;
+        let decided = asked.route(paths, self.client_ip())?;
         let plan = &current.snapshot.routes[decided.route.position];
         record.route = Some(decided.route.position);
         if let Some(rules) = plan.rules(self.listener.0) {
@@ -226,6 +261,16 @@ impl<'a> Exchange<'a> {
         self.check_body(body)?;
         let path = decided.rewrite(&self.request, text)?;
         forward::forward(self, &decided, plan, path, record, body, response, edits, text).await
+    }
+
+    /// Who sent it.
+    fn identity(&self) -> Identity {
+        self.who.map_or(Identity::Unknown, |who| who.identity)
+    }
+
+    /// The client's address, if it is known.
+    fn client_ip(&self) -> Option<IpAddr> {
+        self.identity().ip()
     }
 
     /// A place among the requests in flight, of the process and of the listener if it has a cap.

@@ -21,9 +21,12 @@ use crate::base::metric::{Counters, RouteCells};
 use crate::config::Snapshot;
 use crate::control::Facts;
 use crate::files::LogHandle;
-use crate::listen::{Client, Share, Teller, Told};
+use crate::listen::{Client, Crowd, Share, Teller, Told};
 use crate::policy::ban::Bans;
 use crate::policy::finding::{Findings, Outlet};
+use crate::policy::identity::Trust;
+use crate::policy::rule::RuleCells;
+use crate::policy::tier::Promotion;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
@@ -43,6 +46,8 @@ pub struct Worker {
     pub facts: Arc<Facts>,
     /// Wall time.
     pub wall: Wall,
+    /// Shared with the other workers: what each client has at once.
+    pub crowd: Rc<Arc<Crowd>>,
     /// Random numbers.
     pub random: RefCell<fastrand::Rng>,
     /// Idle upstream connections.
@@ -61,6 +66,8 @@ pub struct Worker {
     findings: RefCell<Findings>,
     /// The first of them is there.
     findings_begun: ring::Event,
+    /// To the kernel half: clients that it is to drop.
+    promotions: Box<dyn Fn(Promotion) -> bool>,
     /// This node's name.
     pub node_id: Arc<str>,
     /// Whether a wake for this worker found its mailbox full since this was last asked.
@@ -109,6 +116,13 @@ impl Worker {
         self.draining.get()
     }
 
+    /// Asks control to have the kernel drop a client; a full queue loses that, and counts. Its next denials ask again.
+    pub fn promote(&self, promotion: Promotion) {
+        if !(self.promotions)(promotion) {
+            self.counters.lost(crate::base::metric::Queue::Promotion);
+        }
+    }
+
     /// Sends a fact about an endpoint to control; a full queue loses it, and counts.
     pub fn report(&self, report: Option<Report>) {
         if let Some(report) = report
@@ -155,10 +169,14 @@ pub struct Current {
     pub snapshot: Arc<Snapshot>,
     /// The endpoints.
     pub live: Arc<Live>,
+    /// Whose word on the client counts.
+    pub trust: Arc<Trust>,
     /// Who is banned.
     pub bans: Arc<Bans>,
     /// Counters of its routes.
     pub cells: RouteCells,
+    /// Counters of its rate limits.
+    pub limit_cells: RuleCells,
     /// Open access logs, beside their formats in the snapshot.
     pub logs: Rc<[RefCell<LogHandle>]>,
     /// This worker's shares of the caps.
@@ -176,8 +194,10 @@ impl Current {
         Self {
             snapshot: new.snapshot.clone(),
             live: new.live.clone(),
+            trust: new.snapshot.trust.clone(),
             bans: new.bans.clone(),
             cells: new.cells.clone(),
+            limit_cells: new.limit_cells.clone(),
             logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
             shares: Rc::new(shares),
         }
@@ -186,6 +206,11 @@ impl Current {
     /// The same with other endpoints.
     fn with_live(&self, live: Arc<Live>) -> Self {
         Self { live, ..self.clone() }
+    }
+
+    /// The same with other trusted peers.
+    fn with_trust(&self, trust: Arc<Trust>) -> Self {
+        Self { trust, ..self.clone() }
     }
 
     /// The same with other bans.

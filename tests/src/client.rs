@@ -1,7 +1,7 @@
 //! A raw client: writes exactly the octets it is given, reads strictly, knows how a connection ended.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::message::{Bad, Response, Wire};
@@ -36,6 +36,25 @@ impl Client {
         let client = Self { wire: Wire::new(stream) };
         client.patience(SOON);
         Ok(client)
+    }
+
+    /// The same from a local address: on loopback, one of as many clients as 127.0.0.0/8 has addresses.
+    pub fn try_connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Self> {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        socket.connect_timeout(&address.into(), SOON)?;
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true)?;
+        let client = Self { wire: Wire::new(stream) };
+        client.patience(SOON);
+        Ok(client)
+    }
+
+    /// The same, where it must succeed.
+    #[track_caller]
+    pub fn connect_from(source: &str, address: SocketAddr) -> Self {
+        let source = source.parse().expect("an address");
+        Self::try_connect_from(source, address).unwrap_or_else(|e| panic!("connect from {source} to {address}: {e}"))
     }
 
     /// Sets the deadline of later reads and writes.

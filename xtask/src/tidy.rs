@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules of the source tree that no compiler checks. Each rule has a sample that breaks it.
 
 mod docs;
+mod inputs;
 mod io;
 mod layers;
 mod shape;
@@ -8,6 +9,7 @@ mod source;
 mod words;
 
 use crate::run::{Outcome, root};
+pub(crate) use inputs::digest as ebpf_inputs;
 use source::{Source, Tree};
 
 /// A rule that is broken, and where.
@@ -32,7 +34,8 @@ impl Finding {
 }
 
 /// Every rule, over the whole tree.
-const RULES: &[fn(&Tree) -> Vec<Finding>] = &[layers::check, io::check, shape::check, words::check, docs::check];
+const RULES: &[fn(&Tree) -> Vec<Finding>] =
+    &[layers::check, io::check, shape::check, words::check, docs::check, inputs::check];
 
 /// Checks the workspace.
 pub(crate) fn run() -> Outcome {

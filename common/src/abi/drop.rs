@@ -11,15 +11,15 @@ pub mod map {
     pub const SCOPE: &str = "SCOPE";
     /// Array of one [`Conf`](super::Conf).
     pub const CONF: &str = "CONF";
-    /// Longest-prefix trie [`Prefix4`](super::Prefix4) -> u32 that only user space reads: never dropped.
+    /// Longest-prefix trie of 4 octets in network order -> u32 that only user space reads: never dropped.
     pub const ALLOW4: &str = "ALLOW4";
-    /// The same for IPv6, by [`Prefix6`](super::Prefix6).
+    /// The same for IPv6, of 16 octets.
     pub const ALLOW6: &str = "ALLOW6";
     /// Hash [`Address`](crate::abi::Address) (IPv6 by its /64) -> [`Denied`](super::Denied).
     pub const DENY: &str = "DENY";
-    /// Longest-prefix trie [`Prefix4`](super::Prefix4) -> rule (u32): bans.
+    /// Longest-prefix trie of 4 octets in network order -> rule (u32): bans.
     pub const DENY4: &str = "DENY4";
-    /// The same for IPv6, by [`Prefix6`](super::Prefix6).
+    /// The same for IPv6, of 16 octets.
     pub const DENY6: &str = "DENY6";
     /// LRU hash [`Address`](crate::abi::Address) (IPv6 by its /64) -> tat (u64).
     pub const SYN: &str = "SYN";
@@ -27,7 +27,7 @@ pub mod map {
     pub const PARENT0: &str = "PARENT0";
     /// Its second row.
     pub const PARENT1: &str = "PARENT1";
-    /// Array of one tat (u64): all SYNs of unknown sources.
+    /// Array of one tat (u64): all SYNs.
     pub const TOTAL: &str = "TOTAL";
     /// LRU hash [`Address`](crate::abi::Address) (IPv6 by its /64) -> time of expiry (u64).
     pub const KNOWN: &str = "KNOWN";
@@ -77,7 +77,7 @@ plain! {
         pub source: Limit,
         /// SYNs of one parent.
         pub parent: Limit,
-        /// SYNs of all unknown sources.
+        /// SYNs of all sources; beyond it those of unknown ones are dropped.
         pub total: Limit,
         /// Keep of an IPv6 source: its /64.
         pub source6: Address,
@@ -112,7 +112,7 @@ impl Conf {
 }
 
 plain! {
-    /// Numbers of a GCRA: see `gcra`.
+    /// Numbers of a GCRA: see [`gcra`](crate::gcra).
     pub struct Limit: 16 {
         /// Nanoseconds that one packet costs.
         pub t: u64,
@@ -142,34 +142,12 @@ pub mod arm {
     pub const SOURCE: u32 = 1 << 5;
     /// SYNs are limited by parent.
     pub const PARENT: u32 = 1 << 6;
-    /// SYNs of unknown sources are limited in total.
+    /// SYNs are limited in total.
     pub const TOTAL: u32 = 1 << 7;
     /// What can stop any packet.
     pub const ANY: u32 = DENY | BANS4 | BANS6;
     /// What can stop a SYN only.
     pub const SYN: u32 = SOURCE | PARENT | TOTAL;
-}
-
-plain! {
-    /// Key of ALLOW4 and DENY4.
-    #[derive(Hash)]
-    pub struct Prefix4: 8 {
-        /// Bits of the prefix, 0 to 32.
-        pub bits: u32,
-        /// The address, in network order.
-        pub octets: [u8; 4],
-    }
-}
-
-plain! {
-    /// Key of ALLOW6 and DENY6.
-    #[derive(Hash)]
-    pub struct Prefix6: 20 {
-        /// Bits of the prefix, 0 to 128.
-        pub bits: u32,
-        /// The address, in network order.
-        pub octets: [u8; 16],
-    }
 }
 
 plain! {
@@ -208,7 +186,7 @@ pub enum Cause {
     SynSource = 2,
     /// Its source's parent sends too many SYNs.
     SynPrefix = 3,
-    /// Too many SYNs of unknown sources.
+    /// Too many SYNs in all, and its source is unknown.
     SynTotal = 4,
     /// Too many CPUs charged the same cell at once: denied, so as never to be over a limit.
     Contended = 5,
@@ -335,8 +313,8 @@ plain! {
         pub fresh: u64,
         /// Until when no source is remembered.
         pub pressed_until: u64,
-        /// How often that began, for a second each: seconds under pressure.
-        pub pressed: u64,
+        /// Nanoseconds under pressure so far, up to `pressed_until`.
+        pub pressed_ns: u64,
         /// Start of the second in which `sampled` are counted.
         pub sampled_since: u64,
         /// Events put into DROPS in it.

@@ -9,6 +9,8 @@ pub mod map {
     pub const SYN_AT: &str = "SYN_AT";
     /// Hash cookie (u64) -> [`Flow`](super::Flow).
     pub const FLOWS: &str = "FLOWS";
+    /// The fallback's FLOWS, an LRU hash: it sees the connections of the whole machine.
+    pub const FLOWS_SEEN: &str = "FLOWS_SEEN";
     /// Ring of [`Event`](super::Event), in OPEN and CLOSE followed by a [`Flow`](super::Flow).
     pub const FLOW_EVENTS: &str = "FLOW_EVENTS";
     /// Array of one [`FlowConf`](super::FlowConf).
@@ -24,7 +26,7 @@ pub const PROGRAM_FALLBACK: &str = "weir_flow_states";
 
 /// Entries of SYN_AT.
 pub const SYN_AT_MAX: u32 = 16_384;
-/// Entries of FLOWS, unless `flows_max` says otherwise.
+/// Entries of FLOWS and FLOWS_SEEN, unless `flows_max` says otherwise.
 pub const FLOWS_MAX: u32 = 65_536;
 /// Octets of FLOW_EVENTS, unless `flow_ring` says otherwise.
 pub const FLOW_RING_OCTETS: u32 = 1024 * 1024;
@@ -41,7 +43,7 @@ plain! {
 
 /// Bits of [`FlowConf::flags`].
 pub mod want {
-    /// An event per measured round trip, on connections that open from now on.
+    /// Refresh and tell at each measured round trip, at most each millisecond, on connections that open from now on.
     pub const RTT: u32 = 1;
 }
 
@@ -78,9 +80,9 @@ plain! {
         pub segs_in: u32,
         /// Segments sent.
         pub segs_out: u32,
-        /// Octets received; SYN and FIN count.
+        /// Octets received; the peer's FIN counts as one.
         pub bytes_received: u64,
-        /// Octets sent and acknowledged; SYN and FIN count.
+        /// Octets sent and acknowledged; our FIN counts as one, and so does our SYN where we connected.
         pub bytes_acked: u64,
         /// Our address.
         pub local: Address,
@@ -99,13 +101,14 @@ plain! {
 pub mod mark {
     /// weir connected; otherwise the peer did.
     pub const ACTIVE: u32 = 1;
-    /// A segment was sent again.
-    pub const RETRANS: u32 = 1 << 1;
-    /// A retransmission timeout expired.
-    pub const RTO: u32 = 1 << 2;
-    /// Seen by the fallback: figures are unknown.
+    /// A retransmission timer ran out, and a segment was sent again.
+    pub const RTO: u32 = 1 << 1;
+    /// It ran out for the last time: the kernel gave up.
+    pub const EXPIRED: u32 = 1 << 2;
+    /// Seen by the fallback: addresses and figures are unknown.
     pub const FALLBACK: u32 = 1 << 3;
-    /// From this bit up: milliseconds of the last refresh, modulo 2^24. The program's own.
+    /// From this bit up: the time of the last refresh in units of 2^20 ns, about a millisecond, modulo 2^24. The
+    /// program's own.
     pub const STAMP_SHIFT: u32 = 8;
 }
 
@@ -141,9 +144,9 @@ pub enum Kind {
     Open = 1,
     /// A segment was sent again. `a`: how many so far.
     Retrans = 2,
-    /// A retransmission timeout expired. `a`: how often in a row.
+    /// A retransmission timer ran out. `a`: how often in a row.
     Rto = 3,
-    /// A round trip was measured. `a`: its microseconds.
+    /// A round trip was measured. `a`: its microseconds; the smoothed ones before Linux 6.11.
     Rtt = 4,
     /// Closed. `a` is the last step, as in [`Flow::states`]. A [`Flow`] follows.
     Close = 5,
@@ -223,7 +226,7 @@ impl Flow {
         if matches!(from, state::LAST_ACK | state::FIN_WAIT2 | state::CLOSING) {
             return (How::Fin, if self.left_established_to() == Some(state::CLOSE_WAIT) { By::Peer } else { By::Weir });
         }
-        if timed_out || self.flags & mark::RTO != 0 {
+        if timed_out || self.flags & mark::EXPIRED != 0 {
             return (How::Timeout, By::Kernel);
         }
         (How::Rst, if weir_first { By::Weir } else { By::Peer })
@@ -263,6 +266,8 @@ mod tests {
         assert_eq!(cut.close(true, false), (How::Rst, By::Weir));
         assert_eq!(cut.close(true, true), (How::Timeout, By::Kernel));
         cut.flags |= mark::RTO;
+        assert_eq!(cut.close(false, false), (How::Rst, By::Peer));
+        cut.flags |= mark::EXPIRED;
         assert_eq!(cut.close(false, false), (How::Timeout, By::Kernel));
     }
 

@@ -5,12 +5,15 @@ mod text;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::{Exit, Source};
 use crate::config::{Document, Environment, Problems, Snapshot};
-use crate::control::{Question, Unanswered, Values};
+use crate::control::{Ground, Question, Unanswered, Values};
+use crate::policy::ban::Bans;
+use crate::policy::limit::Tables;
 use crate::target::Live;
 use crate::worker::clock;
 
@@ -65,13 +68,15 @@ pub fn explain(arguments: &Arguments) -> Exit {
 fn build(document: Document) -> Result<Snapshot, Problems> {
     let mut problems = Problems::new();
     // The key signs nothing: sticky cookies of weir's own making are known only to the process that made them.
-    let environment = Environment { sticky_key: &[0; 32] };
+    let environment = Environment { sticky_key: &[0; 32], limits: &Tables::default() };
     Snapshot::build(document, 1, environment, &mut problems).ok_or(problems)
 }
 
 fn ask(snapshot: &Snapshot, question: &Question) -> Result<Value, Unanswered> {
     let live = Live::initial(&snapshot.groups, 1, None, clock());
-    crate::request::explain::explain(snapshot, &live, question)
+    let bans = Bans::new(Arc::clone(&snapshot.bans.table), Arc::default());
+    let ground = Ground { snapshot, live: &live, trust: &snapshot.trust, bans: &bans };
+    crate::request::explain::explain(&ground, question, clock())
 }
 
 fn question(arguments: &Arguments) -> Question {

@@ -81,6 +81,7 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
         reports: reported,
         state: Arc::new(state),
         findings: process.findings.clone(),
+        flows: process.flows.clone(),
         process: process.clone(),
     };
     let control = Control::start(&settings, wiring, document).map_err(|error| match error {

@@ -64,7 +64,8 @@ pub fn table(document: &Document, problems: &mut Problems) -> Option<Table> {
             Err(problem) => problems.push(problem),
         }
         if cidrs.len() > STATIC_MAX {
-            problems.push(raw.at.problem("", format!("is one too many: all bans together may have {STATIC_MAX} CIDRs")));
+            problems
+                .push(raw.at.problem("", format!("is one too many: all bans together may have {STATIC_MAX} CIDRs")));
             return None;
         }
     }
@@ -74,7 +75,9 @@ pub fn table(document: &Document, problems: &mut Problems) -> Option<Table> {
 
 fn cidrs_of(raw: &raw::Ban) -> Result<Vec<IpNet>, Problem> {
     match (&raw.file, raw.cidr) {
-        (Some(path), _) => of_file(path).map_err(|why| raw.at.problem("file", format!("file = {}: {why}", path.display()))),
+        (Some(path), _) => {
+            of_file(path).map_err(|why| raw.at.problem("file", format!("file = {}: {why}", path.display())))
+        }
         (None, cidr) => Ok(cidr.into_iter().collect()),
     }
 }
@@ -171,7 +174,9 @@ mod tests {
     fn bans_end_at_their_time() {
         let soon = Clock::read().unix.as_secs() + 3_600;
         let moment = jiff::Timestamp::from_second(i64::try_from(soon).expect("a time")).expect("a time");
-        let text = format!("[[ban]]\ncidr = \"192.0.2.1\"\nexpires = {moment}\n[[ban]]\ncidr = \"192.0.2.2\"\nexpires = 2001-01-01T00:00:00Z");
+        let text = format!(
+            "[[ban]]\ncidr = \"192.0.2.1\"\nexpires = {moment}\n[[ban]]\ncidr = \"192.0.2.2\"\nexpires = 2001-01-01T00:00:00Z"
+        );
         let table = of(&text).unwrap_or_else(|problems| panic!("{problems}"));
         let holds = |last: u8, after: u64| {
             let now = Clock::read().now + Duration::from_secs(after);

@@ -1,12 +1,19 @@
 //! What only a whole object or the whole document shows: duplicates, references, relations between keys.
 
+mod kernel;
+mod limit;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::problem::{At, Code};
-use super::raw::{AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target};
+use super::raw::{
+    AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target,
+};
 use super::reader::{Reader, nearest};
 use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
+pub(super) use kernel::{kernel, kernel_syn};
+pub(super) use limit::{deny_response, kernel_tier, rate_limit};
 
 pub(super) fn document(document: &mut Document, reader: &mut Reader) {
     unique(reader, document.listeners.iter().map(|one| (one.name.as_str(), "name", &one.at)));
@@ -14,8 +21,10 @@ pub(super) fn document(document: &mut Document, reader: &mut Reader) {
     unique(reader, document.routes.iter().map(|one| (one.name.as_str(), "name", &one.at)));
     unique(reader, document.templates.iter().map(|one| (one.name.as_str(), "name", &one.at)));
     unique(reader, document.access_logs.iter().map(|one| (one.name.as_str(), "name", &one.at)));
+    unique(reader, document.rate_limits.iter().map(|one| (one.name.as_str(), "name", &one.at)));
     binds(document, reader);
     defaults(document, reader);
+    limit::memory(document, reader);
     // A name may belong to an object that was left out for a problem of its own.
     if !reader.incomplete {
         references(document, reader);
@@ -81,6 +90,11 @@ fn references(document: &Document, reader: &mut Reader) {
             }
         }
     }
+    for response in document.rate_limits.iter().map(|rule| &rule.response) {
+        if let Some(name) = &response.template {
+            known(reader, &templates, "template", name, &response.at);
+        }
+    }
 }
 
 fn known(reader: &mut Reader, names: &HashSet<&str>, kind: &str, name: &str, at: &At) {
@@ -96,6 +110,11 @@ pub(super) fn listener(listener: &mut Listener, reader: &mut Reader) {
         let message =
             format!("request_id_header = \"{}\" is not a field name", listener.request_id_header.escape_debug());
         reader.push(listener.at.problem("request_id_header", message));
+    }
+    if listener.limits.memory_max.is_some() {
+        reader.push(
+            listener.limits.at.problem("memory_max", "memory_max is for the whole process: it stands in [limits]"),
+        );
     }
     let unix = listener.bind.iter().any(|bind| matches!(bind, Bind::Unix(_)));
     for key in ["mode", "owner", "group"].into_iter().filter(|key| !unix && listener.at.has(key)) {

@@ -58,7 +58,9 @@ fn manner(proxy: &ClientProxy) -> Manner {
 
 fn peers(proxy: &ClientProxy) -> Result<Vec<PeerNet>, Problem> {
     match &proxy.file {
-        Some(path) => read(path, PEERS).map_err(|why| proxy.at.problem("file", format!("file = {}: {why}", path.display()))),
+        Some(path) => {
+            read(path, PEERS).map_err(|why| proxy.at.problem("file", format!("file = {}: {why}", path.display())))
+        }
         None => Ok(proxy.cidrs.clone()),
     }
 }

@@ -2,23 +2,29 @@
 
 mod ban;
 mod client;
+mod flows;
 mod geoip;
 mod global;
+mod kernel;
 mod listener;
 mod log;
 mod pages;
+mod rate_limit;
 mod route;
 mod rule;
 mod target;
 
 pub use ban::{Audit, Ban};
 pub use client::{ClientProxy, Clients, Connections};
+pub use flows::Flows;
 pub use geoip::GeoIp;
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
 pub use global::{Timeouts, TimeoutsOverlay};
+pub use kernel::{Kernel, KernelSyn};
 pub use listener::Listener;
 pub use log::{AccessLog, Log};
 pub use pages::{ErrorPages, Template};
+pub use rate_limit::{DenyResponse, KernelTier, RateLimit};
 pub use route::{FieldMatch, HeaderEdits, Redirect, RequestHeaders, ResponseHeaders, Rewrite, Route, RouteLimits};
 pub use rule::RuleKeys;
 pub use target::{Health, Outlier, Split, StaticAnswer, Sticky, Target};
@@ -60,6 +66,8 @@ config_table! {
         resolver: Sub<Resolver>;
         /// Databases of addresses.
         geoip: Sub<GeoIp>;
+        /// How many requests of a key may pass in which time.
+        rate_limits as "rate_limit": Objects<RateLimit>, at most 1000;
         /// Pages for weir's own errors.
         error_pages: Sub<ErrorPages>;
         /// How the process ends.
@@ -68,8 +76,12 @@ config_table! {
         management: Sub<Management>;
         /// A listener for metrics alone.
         metrics: Sub<Metrics>;
+        /// What is kept of TCP connections.
+        flows: Sub<Flows>;
         /// What this machine is called.
         node: Sub<Node>;
+        /// What the kernel does for weir.
+        kernel: Sub<Kernel>;
         /// weir's own log.
         log: Sub<Log>;
         /// One line for each request.

@@ -214,7 +214,7 @@ fn default_of<F: Format>(key: &Key) -> Option<F::Out> {
 }
 
 /// The one of `names` that is most likely meant by `name`: a few letters away, or the only one that begins so.
-pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let names: Vec<_> = names.collect();
     let distance_max = (name.chars().count() / 3).clamp(1, 4);
     let near = names.iter().map(|known| (strsim::damerau_levenshtein(name, known), *known));

@@ -7,6 +7,9 @@ use super::raw::{ErrorPages, Limits, Retry, Timeouts};
 use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::{Document, Problems};
 use crate::files::{LogSettings, Output};
+use crate::policy::identity::Trust;
+use crate::policy::limit::{self, Limit};
+use crate::policy::rule::RulesBuilder;
 use crate::respond::{Page, Pages};
 use crate::route::{self, Edits};
 use crate::target::Groups;
@@ -19,12 +22,16 @@ pub struct Snapshot {
     pub generation: u64,
     /// The document behind it.
     pub document: Arc<Document>,
+    /// Whose word on the client counts, as the files were when this was built.
+    pub trust: Arc<Trust>,
     /// Routes by listener.
     pub table: route::Table,
     /// Listeners, in the document's order.
     pub listeners: Vec<ListenerPlan>,
     /// Routes, in the document's order: what [`route::Route::position`] names.
     pub routes: Vec<RoutePlan>,
+    /// Rate limits, in the order in which they are charged.
+    pub rate_limits: crate::policy::Rules<Limit>,
     /// The group models of forwarding routes, by slot.
     pub groups: Vec<Arc<Groups>>,
     /// Whom the document bans, as its files were when it was built.
@@ -88,6 +95,8 @@ pub struct Rules {
 pub struct Environment<'a> {
     /// Signs sticky cookies of routes without keys of their own; made once per process.
     pub sticky_key: &'a [u8],
+    /// Tables of rate limits: those of earlier generations are taken over.
+    pub limits: &'a limit::Tables,
 }
 
 impl Snapshot {
@@ -99,6 +108,7 @@ impl Snapshot {
         environment: Environment<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
+        let trust = super::cidrs::trust(&document, problems).map(Arc::new);
         let table = route::Table::build(&document, problems);
         let mut pages = PageFiles::default();
         let listeners = document.listeners.iter().map(|listener| ListenerPlan {
@@ -131,10 +141,12 @@ impl Snapshot {
         let logs = document.access_logs.iter().filter_map(|raw| log(raw, problems));
         let access_logs = logs.collect();
         let bans = super::bans::Listed::read(&document, problems);
+        let rate_limits = rate_limits(&document, environment.limits, problems);
         if problems.is_fatal() {
             return None;
         }
-        Some(Self { generation, document: Arc::new(document), table, listeners, routes, groups: slots, bans, access_logs })
+        let (document, trust, groups) = (Arc::new(document), trust?, slots);
+        Some(Self { generation, document, trust, table, listeners, routes, rate_limits, groups, bans, access_logs })
     }
 }
 
@@ -205,6 +217,24 @@ impl PageFiles {
     }
 }
 
+/// Tables are made for enabled rules only, and only if nothing is wrong that would make them useless.
+fn rate_limits(document: &Document, tables: &limit::Tables, problems: &mut Problems) -> crate::policy::Rules<Limit> {
+    let context = crate::policy::Context::of(document);
+    let mut rules = RulesBuilder::new("rate_limit", &context);
+    let bodies = bodies(document);
+    for raw in &document.rate_limits {
+        let wanted = raw.enabled && !problems.is_fatal();
+        let limit = wanted.then(|| Limit::build(raw, tables, &|name| bodies.get(name).cloned()));
+        rules.push(&raw.rule(), limit, problems);
+    }
+    rules.build()
+}
+
+/// Bodies that answers share, by name.
+fn bodies(document: &Document) -> HashMap<&str, Arc<[u8]>> {
+    document.templates.iter().map(|template| (template.name.as_str(), template.body.as_bytes().into())).collect()
+}
+
 /// What all routes' targets share.
 struct TargetCompiler<'a> {
     templates: HashMap<&'a str, Arc<[u8]>>,
@@ -213,8 +243,7 @@ struct TargetCompiler<'a> {
 
 impl<'a> TargetCompiler<'a> {
     fn new(document: &'a Document, environment: Environment<'a>) -> Self {
-        let body = |template: &'a super::raw::Template| (template.name.as_str(), template.body.as_bytes().into());
-        Self { templates: document.templates.iter().map(body).collect(), environment }
+        Self { templates: bodies(document), environment }
     }
 
     fn compile(&self, route: &super::raw::Route, problems: &mut Problems) -> Option<Arc<Groups>> {

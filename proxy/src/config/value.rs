@@ -10,6 +10,7 @@ use super::problem::Code;
 use super::reader::{Reader, Spot};
 
 mod host;
+mod key_part;
 mod matching;
 mod moment;
 mod peer;
@@ -18,6 +19,7 @@ mod word;
 pub use super::number::Ceiling;
 pub use host::HostPattern;
 pub(crate) use host::authority;
+pub use key_part::KeyPart;
 pub use matching::{Expression, Matching};
 pub(crate) use matching::{Named, Tree};
 pub use moment::Moment;

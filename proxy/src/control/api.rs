@@ -5,12 +5,15 @@ mod bans;
 mod dns_cache;
 mod explain;
 mod findings;
+mod flows;
 mod health;
 mod metrics;
 mod ready;
 mod routes;
 mod server;
+mod settings;
 mod stats;
+mod wiretap;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -24,7 +27,9 @@ pub(super) use stats::Window;
 
 use super::audit::Audit;
 use super::bans::BanList;
+use super::flows::Flows;
 use super::live::FlipTable;
+use super::performance::PerformanceMode;
 use super::port::{Question, Unanswered};
 use super::ready::Readiness;
 use super::resolver::Resolver;
@@ -54,6 +59,8 @@ pub(super) struct State {
     pub(super) bans: Arc<BanList>,
     pub(super) audit: Arc<Audit>,
     pub(super) explain: Explain,
+    pub(super) flows: Arc<Flows>,
+    pub(super) performance: Arc<PerformanceMode>,
     pub(super) window: Window,
     pub(super) answered: Answered,
 }
@@ -84,6 +91,9 @@ fn all_resources() -> Router<Arc<State>> {
         .route("/api/v1/routes", get(routes::list))
         .route("/api/v1/routes/{name}", get(routes::show))
         .route("/api/v1/explain", post(explain::answer))
+        .route("/api/v1/flows", get(flows::list))
+        .route("/api/v1/wiretap/stream", get(wiretap::stream))
+        .route("/api/v1/settings/performance-mode", get(settings::show).put(settings::set))
         .route("/api/v1/bans", get(bans::list).post(bans::make).delete(bans::end))
         .route("/api/v1/audit/findings", get(findings::show))
         .route("/api/v1/audit/findings/local", get(findings::show_local))

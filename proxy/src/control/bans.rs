@@ -78,7 +78,9 @@ impl BanList {
         let mut dynamic = Dynamic::default();
         if state.missing().is_none() {
             let read = state.read(FILE, FILE_MAX).map_err(|error| error.to_string());
-            match read.and_then(|octets| octets.map_or_else(|| Ok(Dynamic::default()), |octets| Dynamic::from_json(&octets))) {
+            match read
+                .and_then(|octets| octets.map_or_else(|| Ok(Dynamic::default()), |octets| Dynamic::from_json(&octets)))
+            {
                 Ok(kept) => dynamic = kept,
                 Err(error) => tracing::error!(file = FILE, error, "the API's bans cannot be read: there are none"),
             }

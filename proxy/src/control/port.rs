@@ -12,6 +12,7 @@ use crate::base::Instant;
 use crate::config::{Document, Problems, Snapshot};
 use crate::files::Log;
 use crate::policy::ban::Bans;
+use crate::policy::identity::Trust;
 use crate::target::Live;
 
 /// A worker whose last beat is older is not sent tables: its mailbox is for what it must not miss.
@@ -38,6 +39,19 @@ pub struct Beside {
 /// Makes the first tables beside a configuration.
 pub type FirstTables<'a> = dyn FnMut(&Arc<Snapshot>) -> Beside + 'a;
 
+/// What an answer about a request rests on: a configuration, and the tables beside it as they stand.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// The configuration.
+    pub snapshot: &'a Snapshot,
+    /// Its endpoints.
+    pub live: &'a Live,
+    /// Whose word on the client counts.
+    pub trust: &'a Trust,
+    /// Who is banned.
+    pub bans: &'a Bans,
+}
+
 /// Why a configuration that can be read changes nothing.
 pub type Refusal = Box<dyn Error + Send + Sync>;
 
@@ -56,6 +70,10 @@ pub trait Process: Send + Sync + 'static {
     /// Gives a worker the next table of endpoints. Does not block; false if its mailbox is full.
     fn follow(&self, worker: usize, live: &Arc<Live>) -> bool;
 
+    /// Gives a worker the next table of trusted peers, made for this generation. Does not block; false if its mailbox
+    /// is full.
+    fn trust(&self, worker: usize, generation: u64, trust: &Arc<Trust>) -> bool;
+
     /// Gives a worker the next table of bans. Does not block; false if its mailbox is full.
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool;
 
@@ -67,7 +85,7 @@ pub trait Process: Send + Sync + 'static {
     fn reopen_logs(&self);
 
     /// What a request would meet. No traffic, no state moved.
-    fn explain(&self, question: &Question, snapshot: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered>;
+    fn explain(&self, question: &Question, ground: &Ground<'_>) -> Result<serde_json::Value, Unanswered>;
 }
 
 /// A request that need not be made.

@@ -95,7 +95,14 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(facts: Arc<Facts>, clock: Clock, node_id: Arc<str>) -> Self {
         let since = timestamp();
-        Self { facts, clock, node_id, states: vec![(None, since); CHECKS.len()], refused: None, warned: BTreeMap::new() }
+        Self {
+            facts,
+            clock,
+            node_id,
+            states: vec![(None, since); CHECKS.len()],
+            refused: None,
+            warned: BTreeMap::new(),
+        }
     }
 
     /// Looks, and says what it sees.

@@ -91,8 +91,7 @@ impl StateDir {
     pub fn replace(&self, name: &str, octets: &[u8]) -> io::Result<()> {
         let directory = &self.held()?.path;
         let temporary = directory.join(format!("{name}.new"));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(OWN_FILE).open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(OWN_FILE).open(&temporary)?;
         file.write_all(octets)?;
         file.sync_all()?;
         std::fs::rename(&temporary, directory.join(name))?;
@@ -116,9 +115,7 @@ impl Held {
         own_directory(path)?;
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(OWN_FILE).open(path.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => {
-                io::Error::new(io::ErrorKind::ResourceBusy, "another weir uses it")
-            }
+            std::fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another weir uses it"),
             std::fs::TryLockError::Error(error) => error,
         })?;
         Ok(Self { path: path.to_owned(), _lock: lock })

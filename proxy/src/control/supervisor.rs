@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::live::Owner;
 use super::bans::BanList;
+use super::live::Owner;
 use super::port::{Adopted, Beside, Outbox, Process, Refusal};
 use super::probe::{ProbeResult, Prober};
 use super::resolver::{self, DnsUpdate, Resolver, Wanted};

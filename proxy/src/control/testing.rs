@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::port::{Adopted, Beside, FirstTables, Process, Question, Refusal, Unanswered};
+use super::port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
 use crate::policy::ban::Bans;
+use crate::policy::identity::Trust;
+use crate::policy::limit::Tables;
 use crate::target::Live;
 
 pub(super) fn clock() -> Instant {
@@ -42,7 +44,7 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
 /// The configuration that a document makes.
 pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
-    let environment = Environment { sticky_key: &[7; 32] };
+    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default() };
     let built = Snapshot::build(document, generation, environment, &mut problems);
     Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }
@@ -139,11 +141,15 @@ impl Process for Remembering {
         self.reopened.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn explain(&self, question: &Question, _: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered> {
+    fn trust(&self, worker: usize, _: u64, _: &Arc<Trust>) -> bool {
+        !self.worker(worker).full
+    }
+
+    fn explain(&self, question: &Question, ground: &Ground<'_>) -> Result<serde_json::Value, Unanswered> {
         if question.listener.as_deref().is_some_and(|name| name != "web") {
             return Err(Unanswered { field: Some("listener"), message: "no such listener".to_owned() });
         }
         let values = question.headers.values().flat_map(|values| values.iter()).count();
-        Ok(serde_json::json!({ "method": question.method, "values": values, "routes": live.routes().len() }))
+        Ok(serde_json::json!({ "method": question.method, "values": values, "routes": ground.live.routes().len() }))
     }
 }

@@ -202,9 +202,11 @@ fn wrong(octet: u8) -> Reason {
 }
 
 /// RFC 9110 section 6.5.1: names for framing, routing, request modification, authentication, response control and
-/// content format; besides, those by which weir and origins tell who the client is.
+/// content format; besides, those by which weir and origins tell who the client is. A digest of the content can only be
+/// known behind it (RFC 9530 section 2, RFC 1864).
 fn is_barred(name: &[u8]) -> bool {
     const PREFIXES: &[&[u8]] = &[b"content-", b"if-", b"proxy-", b"x-forwarded-", b"access-control-", b"sec-"];
+    const DIGESTS: &[&[u8]] = &[b"content-digest", b"content-md5"];
     const NAMES: &[&[u8]] = &[
         b"age",
         b"authorization",
@@ -236,5 +238,6 @@ fn is_barred(name: &[u8]) -> bool {
         b"x-request-id",
     ];
     let starts = |prefix: &&[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    PREFIXES.iter().any(starts) || NAMES.iter().any(|barred| name.eq_ignore_ascii_case(barred))
+    let is_in = |names: &[&[u8]]| names.iter().any(|one| name.eq_ignore_ascii_case(one));
+    (PREFIXES.iter().any(starts) && !is_in(DIGESTS)) || is_in(NAMES)
 }

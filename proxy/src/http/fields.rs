@@ -108,6 +108,11 @@ impl Fields {
         self.present & known.bit() != 0
     }
 
+    /// The names that are there.
+    pub(crate) fn present(&self) -> u64 {
+        self.present
+    }
+
     pub(crate) fn has_any(&self, names: u64) -> bool {
         self.present & names != 0
     }

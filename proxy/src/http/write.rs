@@ -102,10 +102,12 @@ pub fn write_request_head(out: &mut Vec<u8>, head: &RequestOut<'_>) {
         put(out, &[b"?", query]);
     }
     put(out, &[b" HTTP/1.1\r\nHost: ", head.host, b"\r\n"]);
-    let kept = Kept { bytes: request.bytes, dropped: NOT_UPSTREAM, replaced: head.request_id.0, edits: head.edits };
+    let spoken = head.forwarding.kept();
+    let dropped = NOT_UPSTREAM & !spoken;
+    let kept = Kept { bytes: request.bytes, dropped, replaced: head.request_id.0, edits: head.edits };
     kept.write(out, request.lines());
     let mut own = |name: &[u8], value: &[&[u8]]| own_line(out, head.edits, name, value);
-    head.forwarding.lines(request.authority(), &mut own);
+    head.forwarding.lines(request.authority(), spoken & request.head.fields.present(), &mut own);
     // RFC 9110 section 7.6.3: the version is the one that was received.
     let received: &[u8] = if request.version() == Version::Http11 { b"1.1 " } else { b"1.0 " };
     own(b"Via", &[received, PSEUDONYM]);

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Flow, Lease};
-use crate::base::Instant;
+use super::{Flow, Lease, Place};
+use crate::base::{Instant, Reason};
 use crate::ring::{self, Socket, Timer};
 
 /// A drain lets a connection that has just been used wait so long for one more request: its client may have sent it
@@ -68,19 +68,35 @@ pub struct Client {
     timer: Timer,
     doing: Cell<Doing>,
     told: Cell<Told>,
-    _leases: (Lease, Option<Lease>),
+    /// Why it was told to end.
+    cut: Cell<Reason>,
+    handshake: Cell<Option<Place>>,
+    _held: Held,
+}
+
+/// What an accepted connection holds of the caps on connections.
+pub struct Held {
+    /// In the process's cap.
+    pub process: Lease,
+    /// In its listener's own.
+    pub listener: Option<Lease>,
+    /// Among its peer's.
+    pub peer: Option<Place>,
+    /// Among its peer's that have brought no whole head.
+    pub handshake: Option<Place>,
 }
 
 impl Client {
-    /// Takes an accepted socket; the leases count it in the caps on connections.
+    /// Takes an accepted socket, and its other end's address.
     pub fn new(
         socket: Socket,
+        peer: Option<SocketAddr>,
         flow: Option<Flow>,
         listener: Arc<str>,
         port: u16,
-        leases: (Lease, Option<Lease>),
+        mut held: Held,
     ) -> Rc<Self> {
-        let peer = socket.peer_addr();
+        let handshake = Cell::new(held.handshake.take());
         Rc::new(Self {
             flow,
             socket,
@@ -94,7 +110,9 @@ impl Client {
             timer: Timer::new(),
             doing: Cell::new(Doing::Busy),
             told: Cell::new(Told::Nothing),
-            _leases: leases,
+            cut: Cell::new(Reason::ShutdownCut),
+            handshake,
+            _held: held,
         })
     }
 
@@ -106,6 +124,23 @@ impl Client {
     /// Says what it is doing now.
     pub fn set_doing(&self, doing: Doing) {
         self.doing.set(doing);
+    }
+
+    /// A whole head has come.
+    pub fn brought_head(&self) {
+        drop(self.handshake.take());
+    }
+
+    /// Resets it, for this reason.
+    pub fn reset(&self, reason: Reason) {
+        self.cut.set(reason);
+        self.socket.set_linger_reset();
+        self.tell(Told::Cut);
+    }
+
+    /// Why it ends, if it was told to end.
+    pub fn cut(&self) -> Reason {
+        self.cut.get()
     }
 
     /// What it has been told.

@@ -63,3 +63,6 @@ fn country_of(database: &Database, address: IpAddr) -> Option<Country> {
 fn asn_of(database: &Database, address: IpAddr) -> Option<u32> {
     database.lookup(address).ok()?.decode_path::<u32>(&["autonomous_system_number".into()]).ok()?
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -14,7 +14,7 @@ use self::hops::{Address, Grammar, Invalid};
 pub use self::ranges::{Overlap, Ranges};
 use crate::base::{Fault, Reason};
 use crate::config::value::{ClientDoubt, ClientMode};
-use crate::http::Request;
+use crate::http::{Known, Request};
 
 /// Hops that a header may name.
 const HOPS_MAX: usize = 32;
@@ -124,6 +124,14 @@ impl Trust {
         &self.peers
     }
 
+    /// Headers that name clients, beside those that are written anew for every request: what others than trusted
+    /// peers send in them must not reach an upstream, which may believe it.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        const ANEW: [Known; 3] = [Known::Forwarded, Known::XForwardedFor, Known::XRealIp];
+        let headers = self.manners.iter().map(|manner| &*manner.header);
+        headers.filter(|name| !ANEW.contains(&Known::of(name.as_bytes())))
+    }
+
     fn entry(&self, peer: Option<IpAddr>) -> Option<&Manner> {
         // Most have no entry at all: nothing is looked up for them.
         if self.manners.is_empty() {
@@ -156,7 +164,16 @@ impl Trust {
             ClientDoubt::Peer => Identity::of_peer(peer),
             ClientDoubt::Reject => return Err(Fault::new(Reason::ClientIdentityInvalid)),
         };
+        if identity == Identity::Unknown {
+            chain.unknown();
+        }
         Ok(Resolved { identity, trusted: true })
+    }
+
+    /// What is known of whoever sent something that is no request.
+    pub fn unresolved(&self, peer: Option<IpAddr>) -> Resolved {
+        let trusted = self.trusts(peer);
+        Resolved { identity: if trusted { Identity::Unknown } else { Identity::of_peer(peer) }, trusted }
     }
 
     /// The client that the header names; none: it names nobody.
@@ -243,6 +260,12 @@ impl Chain {
     fn clear(&mut self) {
         self.addresses.clear();
         self.elements.clear();
+    }
+
+    /// RFC 7239 section 6.2.
+    fn unknown(&mut self) {
+        self.addresses.extend_from_slice(b"unknown");
+        self.elements.extend_from_slice(b"for=unknown");
     }
 
     fn push(&mut self, address: &Address<'_>, grammar: Grammar) {

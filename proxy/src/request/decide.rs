@@ -36,29 +36,49 @@ pub struct UpstreamPath<'r> {
     pub stripped: &'r [u8],
 }
 
-/// Bad host, bad path, no route, or the route.
-///
-/// # Errors
-/// 421 `host_not_served`, 400 `invalid_request_target`, 404 `no_route`.
-pub fn decide<'s, 'r>(
-    snapshot: &'s Snapshot,
-    listener: usize,
-    request: &Request<'r>,
-    client: Option<IpAddr>,
-) -> Result<Decided<'s, 'r>, Fault> {
-    snapshot.table.check_host(listener, request.host())?;
-    let paths = request.paths(snapshot.document.listeners[listener].merge_slashes)?;
-    let found = snapshot.table.find(listener, &Query::new(request, &paths, client));
-    let route = match paths.encoded_separator {
-        true => Some(route::check_encoded_separator(found)?),
-        false => found,
-    };
-    let route = route.ok_or(Fault::new(Reason::NoRoute))?;
-    let decision = match &route.answer {
-        Answer::Forward => Decision::Forward,
-        Answer::Redirect(redirect) => Decision::Redirect(redirect),
-    };
-    Ok(Decided { paths, route, decision })
+/// A request at a listener of a generation.
+#[derive(Clone, Copy)]
+pub struct Asked<'q, 's, 'r> {
+    /// The generation.
+    pub snapshot: &'s Snapshot,
+    /// Position of the listener.
+    pub listener: usize,
+    /// The request.
+    pub request: &'q Request<'r>,
+}
+
+impl<'s, 'r> Asked<'_, 's, 'r> {
+    /// The readings of its path, for every stage that follows. A path with a separator in percent-encoding is good
+    /// only where its route allows that: `client` is for the early look at which that is.
+    ///
+    /// # Errors
+    /// 421 `host_not_served`, 400 `invalid_request_target`.
+    pub fn read(&self, client: Option<IpAddr>) -> Result<Paths<'r>, Fault> {
+        let Self { snapshot, listener, request } = *self;
+        snapshot.table.check_host(listener, request.host())?;
+        let paths = request.paths(snapshot.document.listeners[listener].merge_slashes)?;
+        if paths.encoded_separator {
+            route::check_encoded_separator(self.find(&paths, client))?;
+        }
+        Ok(paths)
+    }
+
+    /// The route, and what it does.
+    ///
+    /// # Errors
+    /// 404 `no_route`.
+    pub fn route(&self, paths: Paths<'r>, client: Option<IpAddr>) -> Result<Decided<'s, 'r>, Fault> {
+        let route = self.find(&paths, client).ok_or(Fault::new(Reason::NoRoute))?;
+        let decision = match &route.answer {
+            Answer::Forward => Decision::Forward,
+            Answer::Redirect(redirect) => Decision::Redirect(redirect),
+        };
+        Ok(Decided { paths, route, decision })
+    }
+
+    fn find(&self, paths: &Paths<'r>, client: Option<IpAddr>) -> Option<&'s Route> {
+        self.snapshot.table.find(self.listener, &Query::new(self.request, paths, client))
+    }
 }
 
 impl<'r> Decided<'_, 'r> {

@@ -52,7 +52,7 @@ pub(super) async fn forward(
     let unavailable = Fault::new(Reason::NoRouteTargetAvailable);
     let current = exchange.current;
     let live = plan.slot.and_then(|slot| current.live.route(slot)).ok_or(unavailable)?;
-    let keys = KeyView { request: exchange.request, client: exchange.client.peer_ip() };
+    let keys = KeyView { request: exchange.request, client: exchange.client_ip() };
     exchange.count_request(live.groups().route);
     let choice = exchange.worker.balancers.borrow_mut().of(live).choose(live, &keys, ring::now()).ok_or(unavailable)?;
     let mut forward = Forward {

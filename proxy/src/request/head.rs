@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use super::relay::cut;
 use crate::base::{Fault, Instant, Reason};
 use crate::buf::Chunk;
 use crate::config::raw::Timeouts;
@@ -106,7 +107,7 @@ async fn gather(
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None) | Err(_)) => return Err(NoHead::Fault(Fault::new(Reason::ClientClosed), bytes)),
             Err(Stopped::Late) => return Err(NoHead::Fault(Fault::new(Reason::RequestHeaderTimeout), bytes)),
-            Err(_) => return Err(NoHead::Fault(Fault::new(Reason::ShutdownCut), bytes)),
+            Err(_) => return Err(NoHead::Fault(cut(client), bytes)),
         };
         let before = bytes.len();
         // No more than the parser could accept is copied: one octet past the bound is enough for it to say so.

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::Exchange;
 use super::body::ClientBody;
+use super::policy::Decider;
 use crate::base::id::RequestId;
 use crate::base::metric::Phase;
 use crate::base::{Instant, Reason};
 use crate::http::{Request, Version};
 use crate::listen::Client;
-use crate::policy::finding::{Denial, Kind};
 use crate::ring;
 use crate::trace::flow::{Verdict, is_denial};
 use crate::trace::{Fields, Outcome, Phases};
@@ -36,6 +36,8 @@ pub(super) struct Record {
     /// The connection ends by a reset, so that a part is not taken for the whole.
     pub(super) reset: bool,
     pub(super) body_out: u64,
+    /// The rule that refused it.
+    pub(super) decider: Option<Decider>,
     /// Position of the route in the document.
     pub(super) route: Option<usize>,
     /// Index of the target among its route's.
@@ -67,6 +69,7 @@ impl Record {
             close_delimited: false,
             reset: false,
             body_out: 0,
+            decider: None,
             route: None,
             target: None,
             is_static: false,
@@ -98,8 +101,10 @@ impl Record {
             }
         }
         current.cells.slot(self.route).finished(self.status, total);
-        if Kind::of(self.reason) == Some(Kind::BadRequest) {
-            self.tell_findings(exchange);
+        if self.reason != Reason::Ok
+            && let Some(denial) = exchange.denial(self)
+        {
+            exchange.find(denial, self);
         }
         if worker.flows.wants(self.reason) {
             self.tell_flows(exchange);
@@ -107,21 +112,6 @@ impl Record {
         if !current.logs.is_empty() {
             self.log(exchange, body, total, bytes_in, bytes_out);
         }
-    }
-
-    /// A request whose form breaks a rule.
-    #[cold]
-    fn tell_findings(&self, exchange: &Exchange<'_>) {
-        let Exchange { worker, client, request, .. } = exchange;
-        worker.found(&Denial {
-            listener: &client.listener,
-            host: request.host(),
-            dst_port: Some(client.port).filter(|port| *port != 0),
-            client: client.peer_ip(),
-            status: self.status,
-            request: Some(self.id),
-            ..Denial::new(Kind::BadRequest, "http", self.reason.token(), self.reason)
-        });
     }
 
     fn octets(&self, client: &Client, head: usize, body: &ClientBody) -> (u64, u64) {
@@ -136,7 +126,7 @@ impl Record {
         let verdict = |hostname| Verdict {
             denied: is_denial(self.reason),
             reason: self.reason,
-            rule: None,
+            rule: exchange.denial(self).map(|denial| denial.rule.into()),
             trace_id: self.id,
             hostname,
         };
@@ -157,6 +147,7 @@ impl Record {
         let slot = self.route.and_then(|at| snapshot.routes[at].slot);
         let target = slot.zip(self.target).map(|(slot, at)| &snapshot.groups[slot].targets[usize::from(at)]);
         let endpoint = self.endpoint.map(|address| address.to_string());
+        let limit_id = exchange.denier(self).map(|rule| rule.id.to_string());
         let fields = LoggedFields(*request);
         let outcome = Outcome {
             node_id: &worker.node_id,
@@ -165,7 +156,11 @@ impl Record {
             start_unix_ns: self.start_unix_ns,
             total,
             phases: self.phases,
-            client_ip: client.peer_ip(),
+            request_id: exchange.given_id,
+            limit_id: limit_id.as_deref(),
+            limit: exchange.denier(self).map(|rule| &*rule.name),
+            ban: if let Some(Decider::Ban(rule)) = &self.decider { Some(&**rule) } else { None },
+            client_ip: exchange.client_ip(),
             peer_ip: client.peer_ip(),
             http_version: Some(match request.version() {
                 Version::Http10 => "1.0",

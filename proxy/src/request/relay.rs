@@ -8,7 +8,7 @@ use super::record::Record;
 use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::http::{BodyLength, BodyReader, Piece, write_chunk_start, write_last_chunk};
-use crate::listen::{Stopped, deadline};
+use crate::listen::{Client, Stopped, deadline};
 use crate::ring::{self, Socket};
 use crate::transport::Upstream;
 
@@ -36,6 +36,11 @@ impl<'s> Watch<'s> {
         self.before = now;
         moved
     }
+}
+
+/// What ends the request of a client that was told to end: there is nothing more to say to it.
+pub(super) fn cut(client: &Client) -> Fault {
+    Fault::new(client.cut()).status(0)
 }
 
 /// A response body on its way out.
@@ -90,7 +95,7 @@ impl Exchange<'_> {
     /// What a stop of the client's wait means, if it ends the request.
     pub(super) fn stopped(&self, stopped: Stopped) -> Option<Fault> {
         match stopped {
-            Stopped::Cut | Stopped::Finish => Some(Fault::new(Reason::ShutdownCut)),
+            Stopped::Cut | Stopped::Finish => Some(cut(self.client)),
             Stopped::Late if self.deadline.is_some_and(|end| end <= ring::now()) => {
                 Some(Fault::new(Reason::RequestTimeout))
             }

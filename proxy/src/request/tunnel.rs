@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Exchange;
 use super::record::Record;
+use super::relay::cut;
 use crate::base::{Fault, Instant, Reason};
 use crate::ring::{self, Socket};
 use crate::transport::Upstream;
@@ -39,7 +40,7 @@ impl Exchange<'_> {
     }
 
     fn cut(&self, stopped: crate::listen::Stopped) -> Option<Fault> {
-        (stopped != crate::listen::Stopped::Late).then(|| Fault::new(Reason::ShutdownCut))
+        (stopped != crate::listen::Stopped::Late).then(|| cut(self.client))
     }
 }
 

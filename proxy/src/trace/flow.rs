@@ -102,7 +102,8 @@ pub struct Closed {
 
 /// Whether a reason means that weir refused the connection, or that a policy stopped the request.
 pub fn is_denial(reason: Reason) -> bool {
-    matches!(reason, Reason::ConnectionLimit)
+    use Reason::{Banned, ClientConcurrency, ConnectionLimit, KernelDenied, RateLimited};
+    matches!(reason, ConnectionLimit | Banned | ClientConcurrency | KernelDenied | RateLimited)
 }
 
 /// The way from all workers to control, and what control wants to hear.
@@ -133,9 +134,9 @@ impl Default for Notes {
 }
 
 impl Notes {
-    /// Queues a note. On `false` it is lost: count it under [`crate::base::metric::Queue::Flow`].
-    pub fn send(&self, note: Note) -> bool {
-        self.queue.push(note).is_ok()
+    /// Queues a note, or gives it back where there is no room.
+    pub fn send(&self, note: Note) -> Result<(), Note> {
+        self.queue.push(note)
     }
 
     /// The oldest note that waits.
@@ -146,11 +147,7 @@ impl Notes {
     /// What control wants to hear.
     pub fn wanted(&self) -> Wanted {
         let bits = self.wanted.load(Ordering::Relaxed);
-        Wanted {
-            connections: bits & CONNECTIONS != 0,
-            requests: bits & REQUESTS != 0,
-            tcp_info: bits & TCP_INFO != 0,
-        }
+        Wanted { connections: bits & CONNECTIONS != 0, requests: bits & REQUESTS != 0, tcp_info: bits & TCP_INFO != 0 }
     }
 
     /// Says what control wants to hear.
@@ -169,10 +166,10 @@ mod tests {
     fn a_full_queue_refuses_and_goes_on_in_order() {
         let notes = Notes::default();
         let note = |cookie| Note { cookie, at: Instant::default(), news: News::Closed(Box::default()) };
-        let sent = (0..NOTES_MAX as u64 + 5).filter(|&cookie| notes.send(note(cookie))).count();
+        let sent = (0..NOTES_MAX as u64 + 5).filter(|&cookie| notes.send(note(cookie)).is_ok()).count();
         assert_eq!(sent, NOTES_MAX);
         assert_eq!(notes.take().map(|note| note.cookie), Some(0));
-        assert!(notes.send(note(7)));
+        assert!(notes.send(note(7)).is_ok());
     }
 
     #[test]
@@ -180,8 +177,7 @@ mod tests {
         let notes = Notes::default();
         assert_eq!(notes.wanted(), Wanted::default());
         for bits in 0..8_u8 {
-            let wanted =
-                Wanted { connections: bits & 1 != 0, requests: bits & 2 != 0, tcp_info: bits & 4 != 0 };
+            let wanted = Wanted { connections: bits & 1 != 0, requests: bits & 2 != 0, tcp_info: bits & 4 != 0 };
             notes.want(wanted);
             assert_eq!(notes.wanted(), wanted);
         }

@@ -1,13 +1,14 @@
 //! Accept loops: one per listening socket of this worker.
 
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{NewSocket, Worker};
+use super::{Current, NewSocket, Worker};
 use crate::base::Reason;
 use crate::base::metric::Limit;
-use crate::listen::{Client, Told};
+use crate::listen::{Client, Counted, Crowded, Held, Member, Place, Told};
 use crate::policy::finding::{Denial, Kind};
 use crate::request;
 use crate::ring::{self, Listener, Socket, sleep_until};
@@ -60,32 +61,90 @@ impl Worker {
     }
 
     fn admit(self: &Rc<Self>, socket: Socket, listener: &Arc<str>, port: u16) {
-        let current = self.current_of(listener);
-        let position = current.snapshot.listeners.iter().position(|plan| plan.name == *listener);
-        let own = position.and_then(|at| current.shares.listeners.get(at)?.1.as_ref());
-        let leases = current.shares.connections.lease().zip(match own {
-            Some(share) => share.lease().map(Some),
-            None => Some(None),
-        });
-        let Some(leases) = leases else {
-            self.counters.limit(Limit::Connections);
-            self.counters.reason(Reason::ConnectionLimit);
-            self.found(&Denial {
-                listener,
-                dst_port: Some(port).filter(|port| *port != 0),
-                client: socket.peer_addr().map(|peer| peer.ip().to_canonical()),
-                ..Denial::new(Kind::ConnectionLimit, "limits", "connections_max", Reason::ConnectionLimit)
-            });
-            socket.set_linger_reset();
-            self.flows.refused(&socket, listener, Reason::ConnectionLimit, None);
+        let peer = socket.peer_addr();
+        if peer.is_none() && port != 0 {
+            // It was reset already. Without its address it would pass for a peer on a Unix socket.
             return;
+        }
+        let current = self.current_of(listener);
+        let held = match self.places(&current, listener, peer.map(|peer| peer.ip())) {
+            Ok(held) => held,
+            Err(refused) => return self.refuse(&socket, listener, peer, refused),
         };
         let flow = self.flows.accepted(&socket, listener);
-        let client = Client::new(socket, flow, listener.clone(), port, leases);
+        let client = Client::new(socket, peer, flow, listener.clone(), port, held);
         if self.is_draining() || self.retired.borrow().contains_key(listener) {
             client.tell(Told::Finish);
         }
         let registered = self.register(&client);
         ring::spawn(request::connection(self.clone(), client, registered));
     }
+
+    /// A connection's places: in the process, at its listener, and among its peer's.
+    fn places(&self, current: &Current, listener: &str, peer: Option<IpAddr>) -> Result<Held, Refused> {
+        let (peer, handshake) = self.places_of_peer(current, peer)?;
+        let position = current.snapshot.listeners.iter().position(|plan| *plan.name == *listener);
+        let own = position.and_then(|at| current.shares.listeners.get(at)?.1.as_ref());
+        let full = Refused::Full("limits", Limit::Connections);
+        let process = current.shares.connections.lease().ok_or(full.clone())?;
+        let listener = own.map(|share| share.lease().ok_or(full)).transpose()?;
+        Ok(Held { process, listener, peer, handshake })
+    }
+
+    /// Trusted proxies, which bring many clients, and peers on Unix sockets are neither banned nor counted.
+    fn places_of_peer(
+        &self,
+        current: &Current,
+        peer: Option<IpAddr>,
+    ) -> Result<(Option<Place>, Option<Place>), Refused> {
+        let Some(ip) = peer.filter(|_| !current.trust.trusts(peer)) else { return Ok((None, None)) };
+        if let Some(hit) = current.bans.lookup(ip, ring::now()) {
+            return Err(Refused::Banned(hit.ban.rule.clone()));
+        }
+        let limits = &current.snapshot.document.connections;
+        let member = self.crowd.member(ip);
+        let enter = |counted, max, limit| {
+            self.enter_crowd(counted, member, max).map_err(|Crowded| Refused::Full("connections", limit))
+        };
+        let connection = enter(Counted::Connections, limits.per_client_max, Limit::ConnectionsPerClient)?;
+        let handshakes_max = limits.handshaking_per_client_max;
+        let handshake = enter(Counted::Handshakes, handshakes_max, Limit::HandshakingPerClient)?;
+        Ok((connection, handshake))
+    }
+
+    /// Counts one more thing of a client, unless there is no room to.
+    pub fn enter_crowd(&self, counted: Counted, member: Member, max: u64) -> Result<Option<Place>, Crowded> {
+        let place = self.crowd.enter(counted, member, max)?;
+        if place.is_none() {
+            self.counters.limit(Limit::ClientsCounted);
+        }
+        Ok(place)
+    }
+
+    fn refuse(&self, socket: &Socket, listener: &Arc<str>, peer: Option<SocketAddr>, refused: Refused) {
+        let client = peer.map(|peer| peer.ip().to_canonical());
+        let (denial, reason, rule) = match &refused {
+            Refused::Banned(rule) => {
+                (Denial::new(Kind::Banned, "ban", rule, Reason::Banned), Reason::Banned, Some(rule.clone()))
+            }
+            Refused::Full(table, limit) => {
+                self.counters.limit(*limit);
+                let reason = Reason::ConnectionLimit;
+                (Denial::new(Kind::ConnectionLimit, table, limit.token(), reason), reason, None)
+            }
+        };
+        self.counters.reason(reason);
+        self.found(&Denial { listener, client, status: 0, ..denial });
+        socket.set_linger_reset();
+        self.flows.refused(socket, listener, reason, rule);
+    }
+}
+
+/// Why a connection is reset as soon as it is accepted.
+#[derive(Clone)]
+enum Refused {
+    /// Its peer is banned by this rule.
+    Banned(Arc<str>),
+    /// A bound of this table is reached.
+    Full(&'static str, Limit),
 }

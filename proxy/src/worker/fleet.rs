@@ -11,9 +11,10 @@ use std::thread::JoinHandle;
 use super::{Message, Wall, Worker, life};
 use crate::base::metric::Counters;
 use crate::control::Facts;
-use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
-use crate::listen::Teller;
+use crate::listen::{Crowd, Teller};
 use crate::policy::finding::Outlet;
+use crate::policy::tier::Promotion;
+use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
 use crate::target::{Balancers, Report, Wake};
 use crate::trace::flow::Notes;
 
@@ -31,6 +32,10 @@ pub struct Shared {
     pub counters: Arc<[Arc<Counters>]>,
     /// Takes what requests met at endpoints; false if there is no room.
     pub reports: Arc<dyn Fn(Report) -> bool + Send + Sync>,
+    /// Takes clients that the kernel is to drop; false if there is no room.
+    pub promotions: Arc<dyn Fn(Promotion) -> bool + Send + Sync>,
+    /// What each client has at once.
+    pub crowd: Arc<Crowd>,
     /// Takes what becomes of connections.
     pub flows: Arc<Notes>,
     /// Takes denials, added up.
@@ -169,13 +174,14 @@ impl Drop for Ended {
 fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Adoption) -> Worker {
     let mut random = fastrand::Rng::new();
     let seed = random.u64(..);
-    let reports = shared.reports.clone();
+    let (reports, promotions) = (shared.reports.clone(), shared.promotions.clone());
     let sent = others.clone();
     Worker {
         number,
         counters: shared.counters[number].clone(),
         facts: shared.facts.clone(),
         wall: Wall::new(ring::now()),
+        crowd: Rc::new(shared.crowd.clone()),
         random: RefCell::new(random),
         pool: RefCell::default(),
         balancers: RefCell::new(Balancers::new(number, seed, move |wake| send_wake(&sent, wake))),
@@ -185,6 +191,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         findings_out: shared.findings.clone(),
         findings: RefCell::default(),
         findings_begun: ring::Event::new(),
+        promotions: Box::new(move |promotion| promotions(promotion)),
         node_id: shared.node_id.clone(),
         missed_wakes: Box::new(move || others.missed[number].swap(false, Relaxed)),
         current: RefCell::new(Rc::new(super::Current::of(first))),

@@ -1,15 +1,17 @@
 //! A worker's own task: what it does with its messages, its beat, its end.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Adoption, Current, Message, Worker};
-use crate::base::Instant;
 use crate::base::metric::Limit;
+use crate::base::{Instant, Reason};
 use crate::control::facts::BEAT;
-use crate::listen::Told;
+use crate::listen::{Client, Told};
 use crate::policy::ban::Bans;
+use crate::policy::identity::Trust;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
 
 /// How long connections that were cut may take to unwind: they only have to be polled once.
@@ -43,7 +45,7 @@ async fn beat(worker: Rc<Worker>) {
             worker.balancers.borrow_mut().follow(worker.current().live.routes());
         }
         worker.forget_retired();
-        worker.flows.sample();
+        worker.flows.beat();
         worker.publish();
         sleep_until(now + BEAT).await;
     }
@@ -91,6 +93,7 @@ impl Worker {
         match message {
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Live(live) => self.follow(live),
+            Message::Trust(generation, trust) => self.trust(generation, trust),
             Message::Bans(bans) => self.ban(bans),
             Message::Listen(socket) => self.listen(socket),
             Message::Wake(wake) => self.balancers.borrow().wake(wake),
@@ -114,6 +117,7 @@ impl Worker {
             raw.is_some_and(|one| one.bind.iter().any(|bind| bind.to_string() == address))
         };
         self.stop_listening_unless(listens);
+        self.reset_banned();
         new.sockets.into_iter().for_each(|socket| self.listen(socket));
         self.facts.workers()[self.number].adopted(generation);
     }
@@ -144,15 +148,44 @@ impl Worker {
             return;
         }
         self.balancers.borrow_mut().follow(live.routes());
-        *self.current.borrow_mut() = Rc::new(current.with_live(live));
+        self.current.replace(Rc::new(current.with_live(live)));
+    }
+
+    /// Other trusted peers, same configuration.
+    fn trust(&self, generation: u64, trust: Arc<Trust>) {
+        let current = self.current();
+        if current.snapshot.generation == generation {
+            self.current.replace(Rc::new(current.with_trust(trust)));
+        }
     }
 
     /// New bans, same configuration; those who left stay free, and clients of listeners that are gone are banned too.
     fn ban(&self, bans: Arc<Bans>) {
         let current = Rc::new(self.current().with_bans(bans.clone()));
-        *self.current.borrow_mut() = current;
+        self.current.replace(current);
         for retired in self.retired.borrow_mut().values_mut() {
             *retired = Rc::new(retired.with_bans(bans.clone()));
+        }
+        self.reset_banned();
+    }
+
+    /// Resets the connections of peers that are banned by now.
+    fn reset_banned(&self) {
+        let (current, now) = (self.current(), ring::now());
+        if !current.bans.is_empty() {
+            self.reset_peers(Reason::Banned, |ip| current.bans.lookup(ip, now).is_some());
+        }
+    }
+
+    /// Resets the connections of these peers, whatever goes on there; trusted ones stay.
+    pub(super) fn reset_peers(&self, reason: Reason, concerns: impl Fn(IpAddr) -> bool) {
+        let current = self.current();
+        let of = |client: &Client| client.peer_ip().filter(|ip| !current.trust.trusts(Some(*ip)));
+        for (_, client) in self.clients.borrow().iter() {
+            if client.told() != Told::Cut && of(client).is_some_and(&concerns) {
+                client.reset(reason);
+                self.counters.connections_reset.add(1);
+            }
         }
     }
 

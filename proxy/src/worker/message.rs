@@ -10,6 +10,8 @@ use crate::config::Snapshot;
 use crate::files::Log;
 use crate::listen::Quota;
 use crate::policy::ban::Bans;
+use crate::policy::identity::Trust;
+use crate::policy::rule::RuleCells;
 use crate::target::{Live, Wake};
 
 /// One message to one worker.
@@ -18,6 +20,8 @@ pub enum Message {
     Adopt(Box<Adoption>),
     /// Endpoints have changed.
     Live(Arc<Live>),
+    /// Lists of trusted peers have changed; for this generation alone, as a newer one has read them later.
+    Trust(u64, Arc<Trust>),
     /// Others are banned than before.
     Bans(Arc<Bans>),
     /// A listener that could not be bound before now is.
@@ -43,6 +47,8 @@ pub struct Adoption {
     pub bans: Arc<Bans>,
     /// This worker's counters of its routes.
     pub cells: RouteCells,
+    /// Its counters of the rate limits.
+    pub limit_cells: RuleCells,
     /// Open logs, in the document's order.
     pub logs: Vec<Log>,
     /// The process's caps.

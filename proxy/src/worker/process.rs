@@ -1,8 +1,9 @@
 //! What the process holds around its workers: sockets, logs, caps, counters; and how a new configuration reaches them.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
@@ -13,11 +14,14 @@ use crate::config::value::{Bind as RawBind, Ceiling};
 use crate::config::{At, Document, Environment, Problem, Problems, Snapshot, raw};
 use crate::control::facts::ListenerFact;
 use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
-use crate::control::{self, Facts, Question, Reports, Unanswered};
+use crate::control::{self, Facts, Ground, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
-use crate::listen::{Bind, Opened, Quota, open};
+use crate::listen::{Bind, Crowd, Opened, Quota, open};
 use crate::policy::ban::Bans;
 use crate::policy::finding::Outlet;
+use crate::policy::identity::Trust;
+use crate::policy::limit;
+use crate::policy::rule::RuleTable;
 use crate::request::explain::explain;
 use crate::ring::Sender;
 use crate::target::Live;
@@ -43,6 +47,8 @@ pub struct Process {
     pub counters: Arc<[Arc<Counters>]>,
     /// Counters, by route.
     pub routes: Arc<RouteTable>,
+    /// Counters, by rule.
+    pub rules: Arc<RuleTable>,
     /// What workers tell of connections.
     pub flows: Arc<Notes>,
     /// What workers have denied.
@@ -50,6 +56,7 @@ pub struct Process {
     source: Source,
     writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
+    limits: limit::Tables,
     mailboxes: Vec<Sender<Message>>,
     state: Mutex<State>,
 }
@@ -112,6 +119,8 @@ impl Process {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             reports: Arc::new(move |report| reports.send(report)),
+            promotions: Arc::new(|_| false),
+            crowd: Crowd::new(descriptors()),
             flows: flows.clone(),
             findings: findings.clone(),
             node_id: node_id.into(),
@@ -123,11 +132,13 @@ impl Process {
             facts: shared.facts,
             counters: shared.counters,
             routes: Arc::new(RouteTable::new(workers, SERIES_MAX)),
+            rules: Arc::new(RuleTable::new(workers)),
             flows,
             findings,
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
             sticky_key,
+            limits: limit::Tables::new(secret(), epoch()),
             mailboxes: fleet.mailboxes().to_vec(),
             state: Mutex::new(State {
                 generation: 0,
@@ -148,7 +159,7 @@ impl Process {
         let mut state = self.lock();
         let mut problems = Problems::new();
         let generation = state.generation + 1;
-        let environment = Environment { sticky_key: &self.sticky_key };
+        let environment = Environment { sticky_key: &self.sticky_key, limits: &self.limits };
         let Some(snapshot) = Snapshot::build(document, generation, environment, &mut problems) else {
             return Err(problems);
         };
@@ -168,12 +179,14 @@ impl Process {
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
         self.deal(&mut state, opened);
         let Beside { live, bans } = beside(&snapshot);
-        for (hand, cells) in state.hands.iter_mut().zip(cells) {
+        let limit_cells = self.rules.generation("rate_limit", snapshot.rate_limits.iter().map(|rule| &*rule.name));
+        for ((hand, cells), limit_cells) in state.hands.iter_mut().zip(cells).zip(limit_cells) {
             hand.adoption = Some(Box::new(Adoption {
                 snapshot: snapshot.clone(),
                 live: live.clone(),
                 bans: bans.clone(),
                 cells,
+                limit_cells,
                 logs: logs.clone(),
                 quotas: quotas.clone(),
                 sockets: Vec::new(),
@@ -318,6 +331,10 @@ impl control::Process for Process {
         self.send(worker, Message::Live(live.clone()))
     }
 
+    fn trust(&self, worker: usize, generation: u64, trust: &Arc<Trust>) -> bool {
+        self.send(worker, Message::Trust(generation, trust.clone()))
+    }
+
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {
         self.send(worker, Message::Bans(bans.clone()))
     }
@@ -335,8 +352,8 @@ impl control::Process for Process {
         }
     }
 
-    fn explain(&self, question: &Question, snapshot: &Snapshot, live: &Live) -> Result<serde_json::Value, Unanswered> {
-        explain(snapshot, live, question)
+    fn explain(&self, question: &Question, ground: &Ground<'_>) -> Result<serde_json::Value, Unanswered> {
+        explain(ground, question, clock())
     }
 }
 
@@ -398,6 +415,18 @@ fn quotas(state: &mut State, document: &Document, workers: usize) -> Quotas {
     Quotas { requests: state.requests.clone(), connections: state.connections.clone(), listeners }
 }
 
+/// 128 bits that no client knows: the standard library keys its own tables from the system's random source.
+fn secret() -> [u8; 16] {
+    let random = || RandomState::new().hash_one(std::process::id());
+    (u128::from(random()) << 64 | u128::from(random())).to_le_bytes()
+}
+
+/// The Unix time at the monotonic clock's origin, as both clocks stand now.
+fn epoch() -> Duration {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    unix.saturating_sub(Duration::from_nanos(clock().nanos()))
+}
+
 fn ceiling(ceiling: Ceiling) -> u64 {
     match ceiling {
         Ceiling::Of(max) => max,
@@ -407,4 +436,10 @@ fn ceiling(ceiling: Ceiling) -> u64 {
             limit.map_or(0, |limit| (limit as f64 * DESCRIPTOR_SHARE) as u64)
         }
     }
+}
+
+/// Descriptors that the process may have: no more connections, and hardly more requests in flight, can be counted.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }

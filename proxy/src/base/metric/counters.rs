@@ -94,6 +94,7 @@ labels! {
     /// A part of a request's time.
     Phase:
     Head, "head", "first octet to whole head";
+    Policy, "policy", "waiting because of a rate limit";
     Queue, "queue", "waiting for a free endpoint";
     Connect, "connect", "opening an upstream connection";
     Send, "send", "endpoint chosen to request head and body sent";
@@ -110,6 +111,10 @@ labels! {
     QueryPairs, "query_pairs_max", "a query had too many pairs";
     Body, "body_max", "a body was too large";
     Connections, "connections_max", "a connection was refused";
+    ConnectionsPerClient, "per_client_max", "a connection was refused as one too many of its peer";
+    HandshakingPerClient, "handshaking_per_client_max", "a connection was refused as one too many of its peer without a request";
+    RequestsPerClient, "requests_per_client_max", "a request was refused as one too many of its client in flight";
+    ClientsCounted, "clients_counted", "a client was not counted because there was no room in the table";
     Requests, "requests_max", "a request was refused as one too many in flight";
     RequestsPerConnection, "requests_per_connection", "a connection was closed after its last allowed request";
     EndpointRequests, "endpoint_requests", "an endpoint had as many requests in flight as it may";
@@ -122,6 +127,8 @@ labels! {
     Findings, "findings_max", "an old finding was dropped to make room for a new one";
     FindingsDisk, "findings_disk_max", "an old finding was dropped because they took too much of the disk";
     EjectionPercent, "ejection_percent", "an ejection was refused to keep enough endpoints";
+    FlowsOpen, "flows_open_max", "a connection was left out of the flow table";
+    FlowsReaders, "flows_readers_max", "a reader of the wiretap was refused";
 }
 
 labels! {
@@ -130,7 +137,9 @@ labels! {
     Outlier, "outlier", "facts about endpoints, from a worker to control";
     Log, "log", "lines of weir's own log";
     Flow, "flow", "notes about connections, from a worker to control";
+    Promotion, "promotion", "clients that the kernel is to drop, from a worker to control";
     Finding, "finding", "denials for findings, from a worker to control";
+    Wiretap, "wiretap", "events of the wiretap, from control to a reader";
 }
 
 /// A row of cells, one per value of a label.
@@ -158,6 +167,8 @@ pub struct Counters {
     pub connections_active: Counter,
     /// Accepted client connections.
     pub connections: Counter,
+    /// Open client connections that were reset because their peer was banned or denied by the kernel's list.
+    pub connections_reset: Counter,
     /// Octets from clients.
     pub client_received: Counter,
     /// Octets to clients.

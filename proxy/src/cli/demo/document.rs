@@ -69,6 +69,7 @@ fn page(management: SocketAddr) -> String {
 mod tests {
     use super::*;
     use crate::config::{Environment, Problems, Snapshot};
+    use crate::policy::limit::Tables;
 
     #[tokio::test]
     async fn document_is_valid_without_a_warning() {
@@ -76,7 +77,7 @@ mod tests {
         let text = text(([127, 0, 0, 1], 8080).into(), ([127, 0, 0, 1], 9900).into(), &origins);
         let document = crate::config::parse(&text, "weir.toml").unwrap_or_else(|problems| panic!("{problems}{text}"));
         let mut problems = Problems::new();
-        Snapshot::build(document, 1, Environment { sticky_key: &[0; 32] }, &mut problems);
+        Snapshot::build(document, 1, Environment { sticky_key: &[0; 32], limits: &Tables::default() }, &mut problems);
         assert!(problems.is_empty(), "{problems}");
     }
 }

@@ -11,7 +11,9 @@ use crate::config::Snapshot;
 /// Everything of the record, top down as the request meets it.
 pub(super) fn show(snapshot: &Snapshot, record: &Value) -> String {
     let mut text = format!("listener  {}\n", word(&record["listener"]));
+    client(&mut text, record);
     paths(&mut text, record);
+    rules(&mut text, record);
     routes(&mut text, snapshot, record);
     outcome(&mut text, record);
     endpoints(&mut text, record);
@@ -26,6 +28,25 @@ macro_rules! line {
     };
 }
 
+fn client(text: &mut String, record: &Value) {
+    let client = &record["client"];
+    match word(&client["source"]).as_str() {
+        "" => {}
+        "peer" => {
+            line!(text, "client    {}", word(&client["ip"]));
+        }
+        "header" => {
+            line!(text, "client    {}, as the trusted proxy {} says", word(&client["ip"]), word(&client["peer"]));
+        }
+        _ if client["trusted_peer"] == true => {
+            line!(text, "client    unknown: the trusted proxy {} does not say", word(&client["peer"]));
+        }
+        source => {
+            line!(text, "client    {source}");
+        }
+    }
+}
+
 fn paths(text: &mut String, record: &Value) {
     let (path, route_path) = (word(&record["paths"]["path"]), word(&record["paths"]["route_path"]));
     if path.is_empty() {
@@ -33,6 +54,20 @@ fn paths(text: &mut String, record: &Value) {
     }
     let routed = if path == route_path { String::new() } else { format!(", routed as {route_path}") };
     line!(text, "path      {path}{routed}");
+}
+
+fn rules(text: &mut String, record: &Value) {
+    let ban = &record["ban"];
+    if !ban.is_null() {
+        line!(text, "banned    {} {}", word(&ban["cidr"]), word(&ban["reason"]));
+    }
+    let Some(rows) = record["considered"].as_array().filter(|rows| !rows.is_empty()) else { return };
+    let mut columns = Columns::new(["rule", "of", "mode", "verdict", "predicate", "expected", "actual"]);
+    for row in rows {
+        let keys = ["rule", "layer", "mode", "verdict", "predicate", "expected", "actual"];
+        columns.row(keys.map(|key| word(&row[key])));
+    }
+    line!(text, "\n{columns}");
 }
 
 fn routes(text: &mut String, snapshot: &Snapshot, record: &Value) {

@@ -32,6 +32,8 @@ config_table! {
         requests_max: Count = 65536;
         /// Requests of one client connection, then it is closed.
         requests_per_connection: Count = 10000;
+        /// Octets of the tables of all rate limits; those of the whole process, never of a listener.
+        memory_max: Size = "256MiB", in "1MiB" to "1TiB" or 0;
     }
 }
 

@@ -17,7 +17,9 @@ impl Format for Moment {
 
     fn read(node: Node<'_>, spot: Spot<'_>, reader: &mut Reader) -> Option<u64> {
         let text = match node {
-            Node::Value(value) => value.as_datetime().map(ToString::to_string).or_else(|| node.as_str().map(str::to_owned)),
+            Node::Value(value) => {
+                value.as_datetime().map(ToString::to_string).or_else(|| node.as_str().map(str::to_owned))
+            }
             _ => None,
         };
         let Some(text) = text else {
@@ -52,7 +54,9 @@ mod tests {
 
     #[test]
     fn local_times_and_other_values_are_refused() {
-        for value in ["2001-09-09T01:46:40", "2001-09-09", "01:46:40", "1000000000", "\"tomorrow\"", "1969-01-01T00:00:00Z"] {
+        for value in
+            ["2001-09-09T01:46:40", "2001-09-09", "01:46:40", "1000000000", "\"tomorrow\"", "1969-01-01T00:00:00Z"]
+        {
             assert_eq!(expires(value), None, "{value}");
         }
     }

@@ -127,6 +127,56 @@ choices! {
 }
 
 choices! {
+    /// How a rate limit counts requests.
+    pub enum LimitAlgorithm {
+        /// A burst at once, then one at a time.
+        TokenBucket = "token_bucket",
+        /// The same; who comes too early may wait.
+        LeakyBucket = "leaky_bucket",
+        /// So many from one round time to the next.
+        FixedWindow = "fixed_window",
+        /// So many in any stretch of time.
+        SlidingWindow = "sliding_window",
+    }
+}
+
+choices! {
+    /// What becomes of a key for which a limit's table has no room.
+    pub enum OnFull {
+        /// It is counted with others that found none.
+        Share = "share",
+        /// It passes uncounted.
+        Allow = "allow",
+        /// It is denied.
+        Deny = "deny",
+    }
+}
+
+choices! {
+    /// The header fields that tell clients what a rate limit leaves them.
+    pub enum LimitHeaders {
+        /// Those of the draft and the older ones.
+        Both = "both",
+        /// RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10).
+        Draft = "draft",
+        /// RateLimit-Limit, -Remaining and -Reset, also with X-.
+        Legacy = "legacy",
+        /// None.
+        None = "none",
+    }
+}
+
+choices! {
+    /// Where the requests of a rate limit are counted.
+    pub enum LimitScope {
+        /// In this process.
+        Node = "node",
+        /// In all nodes of the cluster together.
+        Cluster = "cluster",
+    }
+}
+
+choices! {
     /// How a redirect's Location is made.
     pub enum RedirectMode {
         /// Another path on the same host.
@@ -161,6 +211,54 @@ choices! {
         HashKetama = "hash_ketama",
         /// Maglev's table.
         HashMaglev = "hash_maglev",
+    }
+}
+
+choices! {
+    /// What becomes of packets that the kernel half would drop.
+    pub enum KernelMode {
+        /// They pass, and are counted.
+        DryRun = "dry_run",
+        /// Nothing looks at them.
+        Off = "off",
+        /// They are dropped.
+        Enforce = "enforce",
+    }
+}
+
+choices! {
+    /// Where the kernel half meets packets.
+    pub enum KernelAttach {
+        /// In the driver if it can, else behind it.
+        Auto = "auto",
+        /// In the driver.
+        Native = "native",
+        /// Behind the driver.
+        Generic = "generic",
+    }
+}
+
+choices! {
+    /// Whether connections go to the worker of the CPU that received them.
+    pub enum KernelSteer {
+        /// If that loads no worker too much.
+        Auto = "auto",
+        /// Always.
+        On = "on",
+        /// Never.
+        Off = "off",
+    }
+}
+
+choices! {
+    /// A part of the kernel half.
+    pub enum KernelGroup {
+        /// Drops packets.
+        Drop = "drop",
+        /// Reports what TCP does.
+        Flow = "flow",
+        /// Steers connections.
+        Steer = "steer",
     }
 }
 

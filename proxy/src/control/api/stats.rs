@@ -36,6 +36,16 @@ struct Dataplane {
     active_flows: u64,
     flows_opened: u64,
     flows_closed: u64,
+    /// Of all TCP connections of weir, as far as they are known.
+    packets: Judged,
+    bytes: Judged,
+}
+
+/// What was let through, and what was dropped before TCP saw it.
+#[derive(Serialize)]
+struct Judged {
+    allow: u64,
+    deny: u64,
 }
 
 #[derive(Serialize)]
@@ -79,11 +89,14 @@ pub(super) async fn show(Shared(state): Shared<Arc<State>>, uri: Uri) -> Result<
 fn dataplane(state: &State) -> Dataplane {
     let active = state.sum(|counters| counters.connections_active.value());
     let opened = state.sum(|counters| counters.connections.value());
+    let sums = state.flows.counts().sums;
     Dataplane {
         workers: state.counters.len(),
         active_flows: active,
         flows_opened: opened,
         flows_closed: opened.saturating_sub(active),
+        packets: Judged { allow: sums.packets, deny: 0 },
+        bytes: Judged { allow: sums.bytes, deny: 0 },
     }
 }
 
@@ -114,7 +127,11 @@ fn dns(state: &State) -> Dns {
 /// What each queue has lost.
 pub(super) fn lost(state: &State) -> Vec<(&'static str, u64)> {
     let queue = |&queue: &Queue| {
-        let own = if queue == Queue::Log { crate::control::log::lost() } else { 0 };
+        let own = match queue {
+            Queue::Log => crate::control::log::lost(),
+            Queue::Wiretap => state.flows.counts().reader_lost,
+            _ => 0,
+        };
         (queue.token(), own + state.sum(|counters| counters.lost_count(queue)))
     };
     Queue::ALL.iter().map(queue).collect()

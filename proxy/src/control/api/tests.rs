@@ -59,6 +59,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         reports: Reports::channel().1,
         state: Arc::new(crate::control::state::StateDir::none("a test")),
         findings: Arc::clone(&findings),
+        flows: Arc::default(),
         process: Arc::<Remembering>::default() as Arc<dyn Process>,
     };
     let control = Control::start(settings, wiring, document)?;

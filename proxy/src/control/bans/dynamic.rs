@@ -147,7 +147,12 @@ mod tests {
         assert!(read.iter().eq(dynamic.iter()));
         assert!(!read.expire(199) && read.expire(200) && !read.expire(299));
         assert_eq!(read.len(), 2);
-        for wrong in ["", "[]", "{\"version\":2,\"bans\":[]}", "{\"version\":1,\"bans\":[{\"cidr\":\"x\",\"reason\":\"\",\"made\":1}]}"] {
+        for wrong in [
+            "",
+            "[]",
+            "{\"version\":2,\"bans\":[]}",
+            "{\"version\":1,\"bans\":[{\"cidr\":\"x\",\"reason\":\"\",\"made\":1}]}",
+        ] {
             assert!(Dynamic::from_json(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }

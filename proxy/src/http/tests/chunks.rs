@@ -52,6 +52,12 @@ fn chunks_end_exactly_and_leave_what_follows() {
         ("A;x=\"y\";z\r\n0123456789\r\n00000;e\r\n\r\n", "0123456789", 0, ""),
         ("1\r\na\r\n0\r\nX-Sum: 9\r\nY:\r\n\r\n!", "a", 1, "X-Sum=9;Y=;"),
         ("0\r\nContent-Length: 5\r\nHost: a\r\nok: 1\r\nunder_score: 2\r\ncookie: c\r\n\r\n", "", 0, "ok=1;"),
+        (
+            "0\r\nContent-Type: a\r\nContent-Digest: d\r\nCONTENT-MD5: m\r\n\r\n",
+            "",
+            0,
+            "Content-Digest=d;CONTENT-MD5=m;",
+        ),
         ("0000000000000005\r\nhello\r\n0\r\n\r\n", "hello", 0, ""),
     ] {
         let (decoded, end, named) = decode_all_ways(input.as_bytes()).expect(input);

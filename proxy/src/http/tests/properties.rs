@@ -162,7 +162,7 @@ fn forward(request: &Request<'_>) -> Vec<u8> {
         body: request.head.body(),
         expect_continue: request.head.expect_continue(),
         connection: Connection::KeepAlive,
-        forwarding: Forwarding { mode: Forwarded::Both, client: "::1", proto: "http", port: 80 },
+        forwarding: Forwarding { mode: Forwarded::Both, peer: "::1", before: None, proto: "http", port: 80 },
         request_id: (b"X-Request-Id", b"id"),
         edits: &Edits::new(),
     };

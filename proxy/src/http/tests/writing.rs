@@ -2,7 +2,8 @@
 
 use super::*;
 
-const FORWARDING: Forwarding<'_> = Forwarding { mode: Forwarded::X, client: "192.0.2.1", proto: "http", port: 8080 };
+const FORWARDING: Forwarding<'_> =
+    Forwarding { mode: Forwarded::X, peer: "192.0.2.1", before: None, proto: "http", port: 8080 };
 const NO_EDITS: &Edits = &Edits::new();
 
 fn upstream_head(input: &[u8], change: impl for<'a> Fn(&mut RequestOut<'a>), edits: &Edits) -> String {
@@ -68,7 +69,7 @@ fn forwarding_headers_follow_the_mode() {
     let input = b"GET / HTTP/1.1\r\nHost: a:80\r\n\r\n";
     let lines = |mode, client: &'static str| {
         let change = move |out: &mut RequestOut<'_>| {
-            out.forwarding = Forwarding { mode, client, ..FORWARDING };
+            out.forwarding = Forwarding { mode, peer: client, ..FORWARDING };
             out.connection = Connection::Close;
         };
         upstream_head(input, change, NO_EDITS)
@@ -82,6 +83,28 @@ fn forwarding_headers_follow_the_mode() {
     let both = lines(Forwarded::Both, "::1");
     assert!(both.contains("\r\nX-Forwarded-For: ::1\r\n") && both.contains("\r\nForwarded: for=\"[::1]\""));
     assert!(both.contains("\r\nConnection: close\r\n"));
+}
+
+#[test]
+fn what_a_trusted_peer_says_goes_along() {
+    let input = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: evil, 203.0.113.9\r\nX-Forwarded-Proto: https\r\n\
+        X-Forwarded-Prefix: /p\r\nForwarded: for=evil\r\nX-Real-IP: evil\r\n\r\n";
+    let before = Before { addresses: b"203.0.113.9, 10.0.0.7", elements: b"for=203.0.113.9, for=10.0.0.7" };
+    let head = |mode, before| {
+        let forwarding = Forwarding { mode, before: Some(before), ..FORWARDING };
+        upstream_head(input, move |out| out.forwarding = forwarding, NO_EDITS)
+    };
+    let x = head(Forwarded::X, before);
+    assert!(x.contains("\r\nX-Forwarded-For: 203.0.113.9, 10.0.0.7, 192.0.2.1\r\n"), "{x}");
+    assert!(x.contains("\r\nX-Real-IP: 203.0.113.9\r\n") && x.contains("\r\nX-Forwarded-Prefix: /p\r\n"), "{x}");
+    assert!(x.contains("\r\nX-Forwarded-Proto: https\r\n") && x.matches("X-Forwarded-Proto").count() == 1, "{x}");
+    assert!(x.contains("\r\nX-Forwarded-Host: a\r\nX-Forwarded-Port: 8080\r\n") && !x.contains("evil"), "{x}");
+    let rfc7239 = head(Forwarded::Rfc7239, before);
+    let forwarded = "\r\nForwarded: for=203.0.113.9, for=10.0.0.7, for=192.0.2.1;host=\"a\";proto=http\r\n";
+    assert!(rfc7239.contains(forwarded) && !rfc7239.contains("X-Forwarded"), "{rfc7239}");
+    assert!(!head(Forwarded::Off, before).contains("orwarded"));
+    let alone = head(Forwarded::X, Before { addresses: b"", elements: b"" });
+    assert!(alone.contains("\r\nX-Forwarded-For: 192.0.2.1\r\n") && alone.contains("\r\nX-Real-IP: 192.0.2.1\r\n"));
 }
 
 #[test]

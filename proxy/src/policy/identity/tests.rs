@@ -166,7 +166,8 @@ fn doubt_is_settled_as_the_entry_says() {
         let trust = doubting("x-real-ip", ClientMode::SingleIp, on_missing, on_invalid);
         let identity = |fields: &[(&str, &str)]| {
             let (resolved, chain) = resolve(&trust, PROXY, fields);
-            assert_eq!(chain.addresses(), b"");
+            let unknown = resolved.is_ok_and(|resolved| resolved.identity == Identity::Unknown);
+            assert_eq!(chain.addresses(), if unknown { b"unknown".as_slice() } else { b"" });
             resolved.map(|resolved| resolved.identity)
         };
         assert_eq!(identity(&[]), missing);
@@ -237,7 +238,7 @@ proptest! {
                 let first = chain.addresses().split(|&octet| octet == b',').next().unwrap_or_default();
                 prop_assert_eq!(std::str::from_utf8(first).unwrap(), ip.to_string());
             }
-            Ok(_) => prop_assert!(chain.addresses().is_empty() && chain.elements().is_empty()),
+            Ok(_) => prop_assert_eq!((chain.addresses(), chain.elements()), (b"unknown".as_slice(), b"for=unknown".as_slice())),
             Err(reason) => prop_assert_eq!(reason, Reason::ClientIdentityInvalid),
         }
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::time::Duration;
 
+use super::super::Exchange;
 use super::super::beside::Beside;
 use super::super::body::ClientBody;
 use super::super::record::Record;
@@ -15,7 +16,7 @@ use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::buf::spare_vec;
 use crate::config::value::{Forwarded, UpstreamHost};
-use crate::http::{Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
+use crate::http::{Before, Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
 use crate::listen::{Flow, deadline};
 use crate::ring;
 use crate::target::Picked;
@@ -209,6 +210,7 @@ impl<'b> Attempt<'_, '_, 'b> {
         if !path.stripped.is_empty() {
             edits.set(b"X-Forwarded-Prefix", path.stripped);
         }
+        exchange.hide_untrusted(edits);
         let facts = exchange.facts(decided.route);
         let has = |name: &[u8]| request.fields().any(|(field, _)| field.eq_ignore_ascii_case(name));
         let target = usize::from(self.picked.target);
@@ -238,7 +240,8 @@ impl<'b> Attempt<'_, '_, 'b> {
                     Forwarded::Both => crate::http::Forwarded::Both,
                     Forwarded::Off => crate::http::Forwarded::Off,
                 },
-                client: &exchange.client.peer_text,
+                peer: &exchange.client.peer_text,
+                before: exchange.before(),
                 proto: "http",
                 port: exchange.client.port,
             },
@@ -327,6 +330,21 @@ impl<'b> Attempt<'_, '_, 'b> {
             false => Reason::UpstreamResponseHeaderTimeout,
         };
         Fault::new(reason).retry(Retry::Idempotent)
+    }
+}
+
+impl Exchange<'_> {
+    /// What a trusted peer says of the hops before it.
+    fn before(&self) -> Option<Before<'_>> {
+        let trusted = self.who.is_ok_and(|who| who.trusted);
+        trusted.then(|| Before { addresses: self.chain.addresses(), elements: self.chain.elements() })
+    }
+
+    /// Headers by which trusted peers name clients say nothing where anybody else sends them.
+    fn hide_untrusted(&self, edits: &mut Edits) {
+        if self.who.is_ok_and(|who| !who.trusted) {
+            self.current.trust.headers().for_each(|name| edits.remove(name.as_bytes()));
+        }
     }
 }
 
