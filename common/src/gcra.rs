@@ -52,4 +52,4 @@ pub fn charge(cell: &impl Cell, now: u64, limit: Limit) -> Charge {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

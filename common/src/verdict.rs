@@ -72,6 +72,8 @@ pub struct Verdict {
     pub cause: Cause,
     /// The rule of DENY or of a ban, else 0.
     pub rule: u32,
+    /// The time that it was judged by.
+    pub at: u64,
 }
 
 /// Whether a packet goes to a public listener: all others pass before anything else is asked.
@@ -118,19 +120,22 @@ pub fn judge_concerned(
     let source = if v4 { tcp.src } else { tcp.src.masked(conf.source6) };
     if armed & arm::DENY != 0
         && let Some(entry) = tables.denied(&source)
-        && now() < entry.expires_ns()
     {
-        return Some(Verdict { cause: Cause::Deny, rule: entry.hit(bytes()) });
+        let at = now();
+        if at < entry.expires_ns() {
+            return Some(Verdict { cause: Cause::Deny, rule: entry.hit(bytes()), at });
+        }
     }
     if armed & if v4 { arm::BANS4 } else { arm::BANS6 } != 0
         && let Some(rule) = tables.banned(tcp.src)
     {
-        return Some(Verdict { cause: Cause::Ban, rule });
+        return Some(Verdict { cause: Cause::Ban, rule, at: now() });
     }
     if !tcp.opens() || armed & arm::SYN == 0 {
         return None;
     }
-    syn(tcp.src, &source, now(), conf, tables).map(|cause| Verdict { cause, rule: 0 })
+    let at = now();
+    syn(tcp.src, &source, at, conf, tables).map(|cause| Verdict { cause, rule: 0, at })
 }
 
 /// The limits of SYNs: of the source, of its parent, of all.

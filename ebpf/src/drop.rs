@@ -55,8 +55,8 @@ fn carry_out(packet: &Packet, tcp: &Tcp, verdict: Verdict, conf: &Conf) -> u32 {
 
 #[inline(always)]
 fn sample(packet: &Packet, tcp: &Tcp, verdict: Verdict, action: Action, samples: u64) {
-    let (now, Some(cpu)) = (now(), cpu()) else { return };
-    if !sampled(cpu, now, samples) {
+    let Some(cpu) = cpu() else { return };
+    if !sampled(cpu, verdict.at, samples) {
         return;
     }
     let Some(mut entry) = DROPS.reserve::<Sample>(0) else {
@@ -64,7 +64,7 @@ fn sample(packet: &Packet, tcp: &Tcp, verdict: Verdict, action: Action, samples:
         return;
     };
     entry.write(Sample {
-        ts: now,
+        ts: verdict.at,
         src: tcp.src,
         dst: tcp.dst,
         sport: tcp.sport,

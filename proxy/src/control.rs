@@ -2,6 +2,7 @@
 //! but through its port and the cells it stores into.
 
 mod api;
+mod audit;
 mod bans;
 pub mod facts;
 pub mod flows;
@@ -27,14 +28,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 pub use facts::Facts;
-pub use port::{Adopted, Beside, FirstTables, Process, Question, Refusal, Unanswered, Values};
+pub use port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered, Values};
 pub use signal::Signal;
 pub use supervisor::{Reported, Reports};
 
 use crate::base::Instant;
 use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
-use crate::policy::finding::Outlet;
+use crate::policy::finding::{Denial, Outlet};
 use crate::trace::flow::Notes;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
@@ -90,6 +91,7 @@ pub struct Control {
     signals: mpsc::Sender<Signal>,
     management: Vec<SocketAddr>,
     metrics: Option<SocketAddr>,
+    audit: Arc<audit::Audit>,
 }
 
 /// Why control cannot start.
@@ -139,9 +141,9 @@ impl Control {
         let (management, metrics) = listeners.addresses();
         let (signals, signal_events) = mpsc::channel(16);
         signal::listen(&signals).map_err(StartError::System)?;
-        run(settings, wiring, first, listeners, signal_events).map_err(StartError::Refused)?;
+        let audit = run(settings, wiring, first, listeners, signal_events).map_err(StartError::Refused)?;
         drop(guard);
-        Ok(Self { runtime, signals, management, metrics })
+        Ok(Self { runtime, signals, management, metrics, audit })
     }
 
     /// Does what the signal would.
@@ -167,6 +169,8 @@ impl Control {
     /// Ends the threads, once the workers have ended.
     pub fn stop(self) {
         self.runtime.shutdown_timeout(STOP_MAX);
+        // The last that workers have denied.
+        self.audit.finish();
     }
 }
 
@@ -177,13 +181,17 @@ fn run(
     first: Document,
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
-) -> Result<(), Refusal> {
+) -> Result<Arc<audit::Audit>, Refusal> {
     let Wiring { facts, clock, counters, routes, reports, state, findings, flows: notes, process } = wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
-    let resolver = Arc::new(resolver::Resolver::start(Arc::clone(&facts), clock, dns_out));
+    let audit =
+        audit::Audit::new(first.audit.clone(), findings, Arc::clone(&state), Arc::clone(&facts), Arc::clone(&node_id));
+    let denied = Arc::clone(&audit);
+    let found = Box::new(move |denial: &Denial<'_>| denied.found(denial));
+    let resolver = Arc::new(resolver::Resolver::start(Arc::clone(&facts), clock, dns_out, found));
     let prober = probe::Prober::new(probes_out);
     let probe_counts = prober.counts();
     let bans = bans::BanList::load(Arc::clone(&state), Arc::clone(&facts), clock);
@@ -200,6 +208,9 @@ fn run(
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
     tokio::spawn(Arc::clone(&bans).run());
+    let asked = seen.clone();
+    let audit_settings = move || asked.standing().adopted.snapshot.document.audit.clone();
+    tokio::spawn(Arc::clone(&audit).run(audit_settings));
     facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
 
     let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));
@@ -220,10 +231,13 @@ fn run(
     });
     tokio::spawn(Arc::clone(&flows).run());
 
-    let asked = seen.clone();
+    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
+    let (asked, banned) = (seen.clone(), bans.tables());
     let explain = move |question: &Question| {
-        let (standing, trust) = (asked.standing(), Arc::clone(&trust.borrow()));
-        process.explain(question, &standing.adopted.snapshot, &standing.live, &trust)
+        let standing = asked.standing();
+        let (trust, bans) = (Arc::clone(&trust.borrow()), Arc::clone(&banned.borrow()));
+        let (snapshot, live) = (&*standing.adopted.snapshot, &*standing.live);
+        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans })
     };
     let state = api::State {
         node_id,
@@ -239,6 +253,7 @@ fn run(
         probe_counts,
         readiness,
         bans,
+        audit: Arc::clone(&audit),
         explain: Box::new(explain),
         flows,
         performance,
@@ -248,5 +263,5 @@ fn run(
     let state = Arc::new(state);
     tokio::spawn(api::Window::run(Arc::clone(&state)));
     listeners.serve(state);
-    Ok(())
+    Ok(audit)
 }

@@ -10,6 +10,7 @@ pub mod decide;
 pub mod explain;
 mod forward;
 mod head;
+mod policy;
 mod record;
 mod relay;
 mod tunnel;
@@ -28,8 +29,9 @@ use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
 use crate::config::value::UnderscoreHeaders;
 use crate::http::{Edits, Head, HeadLimits, Request, ResponseHead, Underscore, is_token};
-use crate::listen::{Client, Counted, Crowded, Place, Told};
+use crate::listen::{Client, Told};
 use crate::policy::identity::{Chain, Identity, Resolved};
+use crate::policy::limit;
 use crate::ring::{self, Timer};
 use crate::worker::{Current, Registered, Worker};
 
@@ -72,6 +74,8 @@ struct Exchange<'a> {
     who: Result<Resolved, Fault>,
     /// What a trusted peer says of the hops before it.
     chain: &'a Chain,
+    /// What rate limits have to say in the response.
+    told: limit::Told<'a>,
     /// When the whole exchange must be over.
     deadline: Option<Instant>,
     timer: &'a Timer,
@@ -204,6 +208,7 @@ async fn one(
         request,
         who,
         chain,
+        told: limit::Told::default(),
         deadline: crate::listen::deadline(arrived.first_octet, listener.1.rules.timeouts.request),
         timer,
         id: record.id.text(),
@@ -237,13 +242,13 @@ impl<'a> Exchange<'a> {
     ) -> Result<(), Fault> {
         let _lease = self.lease()?;
         let current = self.current;
-        let asked = Asked { snapshot: &current.snapshot, listener: self.listener.0, request: &self.request };
+        let request = self.request;
+        let asked = Asked { snapshot: &current.snapshot, listener: self.listener.0, request: &request };
         let paths = asked.read(self.identity().ip());
         // A path against the rules is a head against the rules: nothing behind it is read (http.md section 2).
         let paths = paths.inspect_err(|fault| record.keep_alive &= fault.reason != Reason::InvalidRequestTarget)?;
-        let who = self.who?;
-        let _place = self.place(who.identity)?;
-        let decided = asked.route(paths, who.identity.ip())?;
+        let _place = self.policies(&paths, record).await?;
+        let decided = asked.route(paths, self.client_ip())?;
         let plan = &current.snapshot.routes[decided.route.position];
         record.route = Some(decided.route.position);
         if let Some(rules) = plan.rules(self.listener.0) {
@@ -279,20 +284,6 @@ impl<'a> Exchange<'a> {
         lease.ok_or_else(|| {
             self.worker.counters.limit(Limit::Requests);
             Fault::new(Reason::Overloaded)
-        })
-    }
-
-    /// A place among the client's requests in flight, if those are limited. Trusted proxies, which speak for many, and
-    /// clients that nobody knows are not counted.
-    fn place(&self, client: Identity) -> Result<Option<Place>, Fault> {
-        let max = self.current.snapshot.document.connections.requests_per_client_max;
-        let Some(ip) = client.ip().filter(|ip| max != 0 && !self.current.trust.trusts(Some(*ip))) else {
-            return Ok(None);
-        };
-        let member = self.worker.crowd.member(ip);
-        self.worker.enter_crowd(Counted::Requests, member, max).map_err(|Crowded| {
-            self.worker.counters.limit(Limit::RequestsPerClient);
-            Fault::new(Reason::ClientConcurrency)
         })
     }
 

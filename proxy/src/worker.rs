@@ -25,6 +25,8 @@ use crate::listen::{Client, Crowd, Share, Teller, Told};
 use crate::policy::ban::Bans;
 use crate::policy::finding::{Findings, Outlet};
 use crate::policy::identity::Trust;
+use crate::policy::rule::RuleCells;
+use crate::policy::tier::Promotion;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
@@ -64,6 +66,8 @@ pub struct Worker {
     findings: RefCell<Findings>,
     /// The first of them is there.
     findings_begun: ring::Event,
+    /// To the kernel half: clients that it is to drop.
+    promotions: Box<dyn Fn(Promotion) -> bool>,
     /// This node's name.
     pub node_id: Arc<str>,
     /// Whether a wake for this worker found its mailbox full since this was last asked.
@@ -110,6 +114,13 @@ impl Worker {
     /// Whether it takes no further requests.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Asks control to have the kernel drop a client; a full queue loses that, and counts. Its next denials ask again.
+    pub fn promote(&self, promotion: Promotion) {
+        if !(self.promotions)(promotion) {
+            self.counters.lost(crate::base::metric::Queue::Promotion);
+        }
     }
 
     /// Sends a fact about an endpoint to control; a full queue loses it, and counts.
@@ -164,6 +175,8 @@ pub struct Current {
     pub bans: Arc<Bans>,
     /// Counters of its routes.
     pub cells: RouteCells,
+    /// Counters of its rate limits.
+    pub limit_cells: RuleCells,
     /// Open access logs, beside their formats in the snapshot.
     pub logs: Rc<[RefCell<LogHandle>]>,
     /// This worker's shares of the caps.
@@ -184,6 +197,7 @@ impl Current {
             trust: new.snapshot.trust.clone(),
             bans: new.bans.clone(),
             cells: new.cells.clone(),
+            limit_cells: new.limit_cells.clone(),
             logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
             shares: Rc::new(shares),
         }

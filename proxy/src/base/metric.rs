@@ -67,8 +67,14 @@ metrics! {
     LIMIT_HITS, "weir_limit_hits_total", Counter, ["limit"], "Times that a limit was hit";
     RETRIES, "weir_retries_total", Counter, [], "Tries of a request after its first";
 
+    RATE_LIMIT_KEYS, "weir_rate_limit_keys", Gauge, ["rule"], "Keys that a rate limit's table holds";
+    RATE_LIMIT_EVICTED, "weir_rate_limit_evicted_total", Counter, ["rule"], "Keys in use that a rate limit forgot to make room for others";
+    RATE_LIMIT_WAITING, "weir_rate_limit_waiting", Gauge, ["rule"], "Requests that wait at a leaky bucket";
+    RATE_LIMIT_UNPROMOTED, "weir_rate_limit_unpromoted_total", Counter, ["rule"], "Clients over a kernel tier that were not given to the kernel because a proxy named them";
+
     CONNECTIONS_ACTIVE, "weir_connections_active", Gauge, [], "Open client connections";
     CONNECTIONS, "weir_connections_total", Counter, [], "Accepted client connections";
+    CONNECTIONS_RESET, "weir_connections_reset_total", Counter, [], "Open client connections that were reset because their peer was banned or put on the kernel's deny list";
     RECEIVED_BYTES, "weir_received_bytes_total", Counter, ["side"], "Octets received from clients and upstreams";
     SENT_BYTES, "weir_sent_bytes_total", Counter, ["side"], "Octets sent to clients and upstreams";
     UPSTREAM_CONNECTS, "weir_upstream_connects_total", Counter, [], "Upstream connections opened";

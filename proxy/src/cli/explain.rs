@@ -5,12 +5,14 @@ mod text;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::{Exit, Source};
 use crate::config::{Document, Environment, Problems, Snapshot};
-use crate::control::{Question, Unanswered, Values};
+use crate::control::{Ground, Question, Unanswered, Values};
+use crate::policy::ban::Bans;
 use crate::policy::limit::Tables;
 use crate::target::Live;
 use crate::worker::clock;
@@ -72,7 +74,9 @@ fn build(document: Document) -> Result<Snapshot, Problems> {
 
 fn ask(snapshot: &Snapshot, question: &Question) -> Result<Value, Unanswered> {
     let live = Live::initial(&snapshot.groups, 1, None, clock());
-    crate::request::explain::explain(snapshot, &live, &snapshot.trust, question)
+    let bans = Bans::new(Arc::clone(&snapshot.bans.table), Arc::default());
+    let ground = Ground { snapshot, live: &live, trust: &snapshot.trust, bans: &bans };
+    crate::request::explain::explain(&ground, question, clock())
 }
 
 fn question(arguments: &Arguments) -> Question {

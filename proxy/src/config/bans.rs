@@ -12,7 +12,7 @@ use super::cidrs::{Bounds, read};
 use super::raw::{self, Document};
 use super::{Problem, Problems};
 use crate::base::Instant;
-use crate::policy::ban::{Ban, Origin, STATIC_MAX, Table};
+use crate::policy::ban::{Ban, Origin, STATIC_MAX, Table, canonical};
 
 /// A file of as many CIDRs as there may be, comments aside: 40 octets are a long one.
 const FILE: Bounds = Bounds { octets: 64 << 20, entries: STATIC_MAX };
@@ -86,13 +86,17 @@ fn of_file(path: &Path) -> Result<Vec<IpNet>, String> {
     read(path, FILE)
 }
 
-fn ban(raw: &raw::Ban, clock: Clock) -> Ban {
-    let rule = match (&raw.file, raw.cidr) {
+/// What findings, logs and explain call a ban of the document.
+pub fn rule(raw: &raw::Ban) -> String {
+    match (&raw.file, raw.cidr) {
         (Some(path), _) => path.display().to_string(),
-        (None, cidr) => cidr.map(|cidr| cidr.trunc().to_string()).unwrap_or_default(),
-    };
+        (None, cidr) => cidr.map(|cidr| canonical(cidr).to_string()).unwrap_or_default(),
+    }
+}
+
+fn ban(raw: &raw::Ban, clock: Clock) -> Ban {
     Ban {
-        rule: rule.into(),
+        rule: rule(raw).into(),
         reason: raw.reason.as_str().into(),
         expires: raw.expires.map(|unix_s| clock.at(unix_s)),
         origin: Origin::Document,
@@ -115,6 +119,11 @@ impl Clock {
             unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             now: Instant::from_nanos(0) + since,
         }
+    }
+
+    /// The monotonic clock, as it was read.
+    pub fn now(self) -> Instant {
+        self.now
     }
 
     /// The monotonic clock at so many unix seconds.

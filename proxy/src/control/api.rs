@@ -1,8 +1,10 @@
 //! The management API: one file per resource.
 
 mod answer;
+mod bans;
 mod dns_cache;
 mod explain;
+mod findings;
 mod flows;
 mod health;
 mod metrics;
@@ -23,6 +25,7 @@ use tokio::sync::watch;
 pub(super) use server::Listeners;
 pub(super) use stats::Window;
 
+use super::audit::Audit;
 use super::bans::BanList;
 use super::flows::Flows;
 use super::live::FlipTable;
@@ -54,6 +57,7 @@ pub(super) struct State {
     pub(super) probe_counts: Arc<probe::Counts>,
     pub(super) readiness: watch::Receiver<Arc<Readiness>>,
     pub(super) bans: Arc<BanList>,
+    pub(super) audit: Arc<Audit>,
     pub(super) explain: Explain,
     pub(super) flows: Arc<Flows>,
     pub(super) performance: Arc<PerformanceMode>,
@@ -90,6 +94,9 @@ fn all_resources() -> Router<Arc<State>> {
         .route("/api/v1/flows", get(flows::list))
         .route("/api/v1/wiretap/stream", get(wiretap::stream))
         .route("/api/v1/settings/performance-mode", get(settings::show).put(settings::set))
+        .route("/api/v1/bans", get(bans::list).post(bans::make).delete(bans::end))
+        .route("/api/v1/audit/findings", get(findings::show))
+        .route("/api/v1/audit/findings/local", get(findings::show_local))
 }
 
 /// Resources that are answered even where all other connections are taken.

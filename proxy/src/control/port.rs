@@ -39,6 +39,19 @@ pub struct Beside {
 /// Makes the first tables beside a configuration.
 pub type FirstTables<'a> = dyn FnMut(&Arc<Snapshot>) -> Beside + 'a;
 
+/// What an answer about a request rests on: a configuration, and the tables beside it as they stand.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// The configuration.
+    pub snapshot: &'a Snapshot,
+    /// Its endpoints.
+    pub live: &'a Live,
+    /// Whose word on the client counts.
+    pub trust: &'a Trust,
+    /// Who is banned.
+    pub bans: &'a Bans,
+}
+
 /// Why a configuration that can be read changes nothing.
 pub type Refusal = Box<dyn Error + Send + Sync>;
 
@@ -72,13 +85,7 @@ pub trait Process: Send + Sync + 'static {
     fn reopen_logs(&self);
 
     /// What a request would meet. No traffic, no state moved.
-    fn explain(
-        &self,
-        question: &Question,
-        snapshot: &Snapshot,
-        live: &Live,
-        trust: &Trust,
-    ) -> Result<serde_json::Value, Unanswered>;
+    fn explain(&self, question: &Question, ground: &Ground<'_>) -> Result<serde_json::Value, Unanswered>;
 }
 
 /// A request that need not be made.

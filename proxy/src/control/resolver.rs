@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 pub use shown::{Row, Shown};
 
 use super::{Clock, Facts};
-use crate::base::Instant;
+use crate::base::{Instant, Reason};
 use crate::config::value::NamePattern;
+use crate::policy::finding::{Denial, Kind};
 use entry::Answer;
 use lookup::Lookups;
 use shown::Table;
@@ -105,7 +106,11 @@ pub struct Resolver {
     shared: Arc<Shared>,
 }
 
+/// Takes what is denied.
+pub type Found = Box<dyn Fn(&Denial<'_>) + Send + Sync>;
+
 struct Shared {
+    found: Found,
     table: Mutex<Table>,
     counts: Counts,
     facts: Arc<Facts>,
@@ -119,10 +124,11 @@ impl Shared {
 }
 
 impl Resolver {
-    /// Starts the driver on the current runtime; it tells `updates` of every change.
-    pub fn start(facts: Arc<Facts>, clock: Clock, updates: mpsc::Sender<DnsUpdate>) -> Self {
+    /// Starts the driver on the current runtime; it tells `updates` of every change, and `found` of
+    /// addresses that names must not have.
+    pub fn start(facts: Arc<Facts>, clock: Clock, updates: mpsc::Sender<DnsUpdate>, found: Found) -> Self {
         let (commands, receiver) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { table: Mutex::default(), counts: Counts::default(), facts, clock });
+        let shared = Arc::new(Shared { found, table: Mutex::default(), counts: Counts::default(), facts, clock });
         tokio::spawn(Driver::new(Arc::clone(&shared), updates).run(receiver));
         Self { commands, shared }
     }
@@ -266,7 +272,7 @@ impl Driver {
     async fn answered(&mut self, name: Arc<str>, answer: Answer) {
         let now = self.now();
         let Some(settings) = self.settings.clone() else { return };
-        self.count(&answer, &settings, now);
+        self.count(&name, &answer, &settings, now);
         let noted = self.shared.table().entry(&name).map(|entry| {
             let changed = entry.note(answer, &settings, now, unix_seconds());
             (changed, entry.due(&settings))
@@ -279,14 +285,15 @@ impl Driver {
         }
     }
 
-    fn count(&self, answer: &Answer, settings: &Settings, now: Instant) {
+    fn count(&self, name: &str, answer: &Answer, settings: &Settings, now: Instant) {
         let counts = &self.shared.counts;
         let add = |cell: &AtomicU64, n: usize| cell.fetch_add(n as u64, Ordering::Relaxed);
         match answer {
             Answer::Addresses { ips, .. } => {
-                let denied = ips.iter().filter(|&&ip| entry::is_denied(ip, &settings.deny_ips)).count();
-                add(&counts.denied, denied);
-                add(&counts.answered, usize::from(denied < ips.len()));
+                let denied: Vec<_> = ips.iter().filter(|&&ip| entry::is_denied(ip, &settings.deny_ips)).collect();
+                denied.iter().for_each(|ip| (self.shared.found)(&denial(name, **ip)));
+                add(&counts.denied, denied.len());
+                add(&counts.answered, usize::from(denied.len() < ips.len()));
             }
             Answer::Absent => drop(add(&counts.absent, 1)),
             Answer::Failed(_) => drop(add(&counts.failed, 1)),
@@ -303,6 +310,22 @@ impl Driver {
             self.first_round_until = None;
             self.shared.facts.resolver.end_first_round();
         }
+    }
+}
+
+/// That a name must not have an address.
+fn denial(name: &str, ip: IpAddr) -> Denial<'_> {
+    const A: u16 = 1;
+    const AAAA: u16 = 28;
+    Denial {
+        host: name,
+        fqdn: name,
+        dst_ip: Some(ip.to_canonical()),
+        proto: None,
+        query_type: Some(if ip.is_ipv4() { A } else { AAAA }),
+        reason: "denied_address",
+        status: 0,
+        ..Denial::new(Kind::DnsDeny, "resolver", "deny_ips", Reason::UpstreamDnsFailed)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::port::{Adopted, Beside, FirstTables, Process, Question, Refusal, Unanswered};
+use super::port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
@@ -145,17 +145,11 @@ impl Process for Remembering {
         !self.worker(worker).full
     }
 
-    fn explain(
-        &self,
-        question: &Question,
-        _: &Snapshot,
-        live: &Live,
-        _: &Trust,
-    ) -> Result<serde_json::Value, Unanswered> {
+    fn explain(&self, question: &Question, ground: &Ground<'_>) -> Result<serde_json::Value, Unanswered> {
         if question.listener.as_deref().is_some_and(|name| name != "web") {
             return Err(Unanswered { field: Some("listener"), message: "no such listener".to_owned() });
         }
         let values = question.headers.values().flat_map(|values| values.iter()).count();
-        Ok(serde_json::json!({ "method": question.method, "values": values, "routes": live.routes().len() }))
+        Ok(serde_json::json!({ "method": question.method, "values": values, "routes": ground.live.routes().len() }))
     }
 }

@@ -68,6 +68,21 @@ impl Edits {
         valid
     }
 
+    /// Adds a field line of weir's own making, whose octets may be sent whatever the request was: they are not judged.
+    pub fn add_own(&mut self, name: &'static str, value: &[u8]) {
+        debug_assert!(may_send(name.as_bytes(), value), "{name}: {}", value.escape_ascii());
+        self.push(name.as_bytes(), value);
+    }
+
+    /// The same in the place of every field of that name.
+    pub fn set_own(&mut self, name: &'static str, value: &[u8]) {
+        let bytes = &self.bytes;
+        self.added.retain(|added| !bytes[added.start..added.name_end].eq_ignore_ascii_case(name.as_bytes()));
+        self.add_own(name, value);
+        // The name stands once, in the line that it now names.
+        self.removed.extend(self.added.last().map(|added| (added.start, added.name_end)));
+    }
+
     /// Adds a field line unless one of that name remains; `in_head` says whether the head has one.
     pub fn add_missing(&mut self, name: &[u8], value: &[u8], in_head: bool) -> bool {
         let remains = in_head && !self.hides(name);

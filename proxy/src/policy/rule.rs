@@ -125,7 +125,7 @@ impl<A> Rules<A> {
 
     /// The rules that match, in order, each asked when the one before has been dealt with, so that a caller that stops
     /// asks no more. Counts what it asks; what becomes of a match is the caller's to count.
-    pub fn matching<'r>(&'r self, facts: &'r Facts<'_>, cells: &'r RuleCells) -> impl Iterator<Item = &'r Rule<A>> {
+    pub fn matching<'s>(&'s self, facts: &Facts<'_>, cells: &RuleCells) -> impl Iterator<Item = &'s Rule<A>> {
         self.list.iter().filter(move |rule| rule.asked(facts, cells.slot(rule.slot)))
     }
 

@@ -90,7 +90,10 @@ impl Tier {
         let over = self.counts.denials(CLIENTS).charge(&self.window, key, now).unwrap_or(false);
         match (over, client.is_peer()) {
             (false, _) => Tiered::Counted,
-            (true, false) => Tiered::NotPeer,
+            (true, false) => {
+                self.counts.unpromoted.fetch_add(1, Ordering::Relaxed);
+                Tiered::NotPeer
+            }
             (true, true) => Tiered::Promoted(self.promotion(address)),
         }
     }

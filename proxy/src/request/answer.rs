@@ -12,8 +12,9 @@ use crate::base::metric::Limit;
 use crate::base::{Fault, Reason};
 use crate::buf::{SendBuf, spare_vec};
 use crate::http::{BodyLength, Connection, Edits, Head, Method, Request, ResponseOut, write_response_head};
-use crate::listen::{Client, Told};
+use crate::listen::{self, Client};
 use crate::policy::identity::Chain;
+use crate::policy::limit::Told;
 use crate::respond::{Wanted, render};
 use crate::ring::{self, Timer};
 use crate::route::{Facts, Redirect, Route};
@@ -91,7 +92,7 @@ impl Exchange<'_> {
             // What has begun never ends cleanly, so that nobody takes a part for the whole.
             record.keep_alive = false;
             // Whoever was cut off by a ban is not closed gently.
-            record.reset |= self.client.told() == Told::Cut && self.client.cut() != Reason::ShutdownCut;
+            record.reset |= self.client.told() == listen::Told::Cut && self.client.cut() != Reason::ShutdownCut;
             if record.close_delimited || fault.reason == Reason::ClientTooSlow {
                 self.client.socket.set_linger_reset();
                 record.reset = true;
@@ -105,6 +106,22 @@ impl Exchange<'_> {
         // The page about a deadline comes after it.
         self.deadline = None;
         edits.clear();
+        let answer = match self.denier(record).filter(|_| fault.reason == Reason::RateLimited) {
+            Some(rule) => {
+                rule.action.denial.write(edits);
+                Answer { status: fault.status, body: Body::Shared(rule.action.denial.body.clone()) }
+            }
+            None => self.page(fault, record, edits),
+        };
+        if let Err(end) = self.answer(answer, record, body, edits).await {
+            record.keep_alive = false;
+            // The page could not be delivered; the fault that it told of stays the reason.
+            let _ = end;
+        }
+    }
+
+    /// The page that tells of a fault.
+    fn page(&self, fault: Fault, record: &Record, edits: &mut Edits) -> Answer {
         let mut page = Vec::new();
         let id = self.id_text();
         let accept = self.request.field(b"accept");
@@ -117,12 +134,7 @@ impl Exchange<'_> {
         if let Some(route) = record.route.and_then(|at| self.route_at(at)).filter(|route| route.edit_error_pages) {
             self.edit_response(route, edits, &mut Vec::new());
         }
-        let answer = Answer { status: fault.status, body: Body::Owned(page) };
-        if let Err(end) = self.answer(answer, record, body, edits).await {
-            record.keep_alive = false;
-            // The page could not be delivered; the fault that it told of stays the reason.
-            let _ = end;
-        }
+        Answer { status: fault.status, body: Body::Owned(page) }
     }
 
     fn route_at(&self, position: usize) -> Option<&Route> {
@@ -164,7 +176,14 @@ impl Exchange<'_> {
         }
     }
 
-    async fn answer(&self, answer: Answer, record: &mut Record, body: &ClientBody, edits: &Edits) -> Result<(), Fault> {
+    async fn answer(
+        &self,
+        answer: Answer,
+        record: &mut Record,
+        body: &ClientBody,
+        edits: &mut Edits,
+    ) -> Result<(), Fault> {
+        self.told.write(edits);
         record.keep_alive &= body.allows_reuse();
         self.heed_drain(record);
         let bodiless = matches!(answer.status, 204 | 304) || self.request.verb() == Method::Head;
@@ -225,6 +244,7 @@ pub(super) async fn bad_head(
         request: Request::new(head, octets),
         who: Ok(current.trust.unresolved(client.peer_ip())),
         chain: &chain,
+        told: Told::default(),
         deadline: None,
         timer: &timer,
         id: record.id.text(),

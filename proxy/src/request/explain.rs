@@ -4,22 +4,26 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::decide::{Asked, Decision, KeyView};
-use crate::base::{Fault, Instant};
+use super::decide::{Asked, Decided, Decision, KeyView};
+use crate::base::{Fault, Instant, Reason};
 use crate::config::Snapshot;
-use crate::control::{Question, Unanswered};
-use crate::http::{Head, HeadLimits, Request, normalise_host, parse_request};
-use crate::policy::identity::{Chain, Identity, Resolved, Trust};
-use crate::route::{Query, Verdict};
+use crate::config::value::Bind;
+use crate::control::{Ground, Question, Unanswered};
+use crate::http::{Head, HeadLimits, Paths, Request, normalise_host, parse_request};
+use crate::policy::identity::{Chain, Identity, Resolved};
+use crate::policy::rule::{self, Judged};
+use crate::policy::{Facts, Source};
+use crate::route::{Considered, Explanation, Query, Verdict};
 use crate::target::explain::rows;
 use crate::target::{Ask, Balancers, Live, RouteLive};
 use crate::worker::clock;
 
-/// Answers a question.
+/// Answers a question. Nothing is charged, counted or moved.
 ///
 /// # Errors
 /// The question cannot be put as a request.
-pub fn explain(snapshot: &Snapshot, live: &Live, trust: &Trust, question: &Question) -> Result<Value, Unanswered> {
+pub fn explain(ground: &Ground<'_>, question: &Question, now: Instant) -> Result<Value, Unanswered> {
+    let snapshot = ground.snapshot;
     let listener = listener(snapshot, question)?;
     let octets = octets(question)?;
     let mut head = Head::new();
@@ -37,7 +41,8 @@ pub fn explain(snapshot: &Snapshot, live: &Live, trust: &Trust, question: &Quest
         }
     }
     let request = Request::new(&head, &octets);
-    explain_request(Asked { snapshot, listener, request: &request }, live, trust, question.client, &mut answer);
+    let asked = Asked { snapshot, listener, request: &request };
+    explain_request(ground, asked, question.client, now, &mut answer);
     Ok(answer)
 }
 
@@ -100,8 +105,17 @@ fn octets(question: &Question) -> Result<Vec<u8>, Unanswered> {
     Ok(octets)
 }
 
-fn explain_request(asked: Asked<'_, '_, '_>, live: &Live, trust: &Trust, peer: Option<IpAddr>, answer: &mut Value) {
-    let Asked { snapshot, listener, request } = asked;
+/// The stages as traffic meets them. What would end the request is the fault; what it would never reach is shown
+/// all the same.
+fn explain_request(
+    ground: &Ground<'_>,
+    asked: Asked<'_, '_, '_>,
+    peer: Option<IpAddr>,
+    now: Instant,
+    answer: &mut Value,
+) {
+    let Ground { snapshot, live, trust, bans } = *ground;
+    let Asked { listener, request, .. } = asked;
     let who = trust.resolve(peer, request, &mut Chain::default());
     let client = who.map_or(None, |who| who.identity.ip());
     put(answer, "client", client_value(peer, who));
@@ -109,28 +123,19 @@ fn explain_request(asked: Asked<'_, '_, '_>, live: &Live, trust: &Trust, peer: O
     if let Ok(paths) = request.paths(merge) {
         let text = |octets: &[u8]| Value::from(String::from_utf8_lossy(octets));
         put(answer, "paths", json!({ "path": text(&paths.path), "route_path": text(&paths.route_path) }));
+        put(answer, "considered", considered(&facts(asked, &paths, client, peer), snapshot).into());
         let explained = snapshot.table.explain(listener, &Query::new(request, &paths, client));
-        let routes: Vec<Value> = explained
-            .routes
-            .iter()
-            .map(|one| {
-                let mut row = json!({ "id": one.id, "priority": one.priority, "verdict": one.verdict.token() });
-                if one.verdict == Verdict::Failed {
-                    put(&mut row, "predicate", one.predicate.as_ref().into());
-                    put(&mut row, "expected", one.expected.as_str().into());
-                    put(&mut row, "actual", one.actual.as_str().into());
-                }
-                row
-            })
-            .collect();
-        put(answer, "routes", routes.into());
+        put(answer, "routes", routes(&explained).into());
         put(answer, "winner", explained.winner.into());
         if let Some(disagreement) = explained.disagreement {
             put(answer, "disagreement", disagreement.into());
         }
     }
-    let routed = asked.read(client).and_then(|paths| who.and_then(|_| asked.route(paths, client)));
-    let decided = match routed {
+    let hit = client.filter(|ip| !trust.trusts(Some(*ip))).and_then(|ip| bans.lookup(ip, now));
+    if let Some(hit) = hit {
+        put(answer, "ban", json!({ "cidr": hit.cidr.to_string(), "rule": &*hit.ban.rule, "reason": &*hit.ban.reason }));
+    }
+    let decided = match decide(asked, who, hit.is_some()) {
         Ok(decided) => decided,
         Err(fault) => return put(answer, "fault", fault_value(fault)),
     };
@@ -156,6 +161,82 @@ fn explain_request(asked: Asked<'_, '_, '_>, live: &Live, trust: &Trust, peer: O
             }
         }
     }
+}
+
+/// As traffic is decided, but that no rate limit is charged.
+fn decide<'s, 'r>(
+    asked: Asked<'_, 's, 'r>,
+    who: Result<Resolved, Fault>,
+    banned: bool,
+) -> Result<Decided<'s, 'r>, Fault> {
+    let client = who.map_or(None, |who| who.identity.ip());
+    let paths = asked.read(client)?;
+    who?;
+    if banned {
+        return Err(Fault::new(Reason::Banned));
+    }
+    asked.route(paths, client)
+}
+
+/// Where rules find what they ask.
+fn facts<'f>(
+    asked: Asked<'_, 'f, 'f>,
+    paths: &'f Paths<'f>,
+    client: Option<IpAddr>,
+    peer: Option<IpAddr>,
+) -> Facts<'f> {
+    let raw = &asked.snapshot.document.listeners[asked.listener];
+    let port = raw.bind.iter().find_map(|bind| if let Bind::Tcp(address) = bind { Some(address.port()) } else { None });
+    Facts::new(Source {
+        request: *asked.request,
+        paths,
+        client,
+        peer,
+        listener: &raw.name,
+        port: port.unwrap_or_default(),
+        protocol: raw.protocol,
+        tls: None,
+        geoip: None,
+    })
+}
+
+/// What each rate limit says of the request.
+fn considered(facts: &Facts<'_>, snapshot: &Snapshot) -> Vec<Value> {
+    let row = |judged: &Judged<'_>| {
+        let mut row = json!({
+            "layer": "rate_limit",
+            "rule": judged.rule,
+            "mode": judged.mode.word(),
+            "verdict": judged.verdict.token(),
+        });
+        match &judged.verdict {
+            rule::Verdict::Matched => {}
+            rule::Verdict::Failed(failed) => {
+                put(&mut row, "predicate", failed.predicate.as_str().into());
+                put(&mut row, "expected", failed.expected.as_str().into());
+                put(&mut row, "actual", failed.actual.as_str().into());
+            }
+            rule::Verdict::Error { message, matches } => {
+                put(&mut row, "actual", message.as_str().into());
+                put(&mut row, "counts_as_match", (*matches).into());
+            }
+        }
+        row
+    };
+    snapshot.rate_limits.explain(facts).iter().map(row).collect()
+}
+
+fn routes(explained: &Explanation) -> Vec<Value> {
+    let row = |one: &Considered| {
+        let mut row = json!({ "id": one.id, "priority": one.priority, "verdict": one.verdict.token() });
+        if one.verdict == Verdict::Failed {
+            put(&mut row, "predicate", one.predicate.as_ref().into());
+            put(&mut row, "expected", one.expected.as_str().into());
+            put(&mut row, "actual", one.actual.as_str().into());
+        }
+        row
+    };
+    explained.routes.iter().map(row).collect()
 }
 
 fn client_value(peer: Option<IpAddr>, who: Result<Resolved, Fault>) -> Value {
@@ -191,7 +272,7 @@ fn explain_targets(route: &RouteLive, keys: &KeyView<'_>, answer: &mut Value) {
     put(answer, "endpoints", rows.into());
     put(answer, "policy", groups.balance.word().into());
     let Some(choice) = choice else {
-        return put(answer, "fault", fault_value(Fault::new(crate::base::Reason::NoRouteTargetAvailable)));
+        return put(answer, "fault", fault_value(Fault::new(Reason::NoRouteTargetAvailable)));
     };
     let group = &groups.groups[usize::from(choice.group)];
     put(answer, "group", json!({ "priority_group": group.priority, "why": choice.mode.word() }));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Exchange;
 use super::body::ClientBody;
+use super::policy::Decider;
 use crate::base::id::RequestId;
 use crate::base::metric::Phase;
 use crate::base::{Instant, Reason};
@@ -35,6 +36,8 @@ pub(super) struct Record {
     /// The connection ends by a reset, so that a part is not taken for the whole.
     pub(super) reset: bool,
     pub(super) body_out: u64,
+    /// The rule that refused it.
+    pub(super) decider: Option<Decider>,
     /// Position of the route in the document.
     pub(super) route: Option<usize>,
     /// Index of the target among its route's.
@@ -66,6 +69,7 @@ impl Record {
             close_delimited: false,
             reset: false,
             body_out: 0,
+            decider: None,
             route: None,
             target: None,
             is_static: false,
@@ -97,6 +101,11 @@ impl Record {
             }
         }
         current.cells.slot(self.route).finished(self.status, total);
+        if self.reason != Reason::Ok
+            && let Some(denial) = exchange.denial(self)
+        {
+            exchange.find(denial, self);
+        }
         if worker.flows.wants(self.reason) {
             self.tell_flows(exchange);
         }
@@ -117,7 +126,7 @@ impl Record {
         let verdict = |hostname| Verdict {
             denied: is_denial(self.reason),
             reason: self.reason,
-            rule: None,
+            rule: exchange.denial(self).map(|denial| denial.rule.into()),
             trace_id: self.id,
             hostname,
         };
@@ -138,6 +147,7 @@ impl Record {
         let slot = self.route.and_then(|at| snapshot.routes[at].slot);
         let target = slot.zip(self.target).map(|(slot, at)| &snapshot.groups[slot].targets[usize::from(at)]);
         let endpoint = self.endpoint.map(|address| address.to_string());
+        let limit_id = exchange.denier(self).map(|rule| rule.id.to_string());
         let fields = LoggedFields(*request);
         let outcome = Outcome {
             node_id: &worker.node_id,
@@ -147,6 +157,9 @@ impl Record {
             total,
             phases: self.phases,
             request_id: exchange.given_id,
+            limit_id: limit_id.as_deref(),
+            limit: exchange.denier(self).map(|rule| &*rule.name),
+            ban: if let Some(Decider::Ban(rule)) = &self.decider { Some(&**rule) } else { None },
             client_ip: exchange.client_ip(),
             peer_ip: client.peer_ip(),
             http_version: Some(match request.version() {

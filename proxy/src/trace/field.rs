@@ -114,6 +114,9 @@ fields! {
     BytesOut, "bytes_out", "octets of the response, head included", |o| Value::Number(o.bytes_out);
     BodyIn, "body_in", "octets of the request's body", |o| Value::Number(o.body_in);
     BodyOut, "body_out", "octets of the response's body", |o| Value::Number(o.body_out);
+    Ban, "ban", "the ban that refused it: its CIDR, or its file", |o| Value::text(o.ban);
+    LimitId, "limit_id", "id of the rate limit that refused it, a UUIDv5", |o| Value::text(o.limit_id);
+    LimitName, "limit", "name of the rate limit that refused it", |o| Value::text(o.limit);
     RouteId, "route_id", "id of the route", |o| Value::number(o.route_id);
     Route, "route", "name of the route", |o| Value::text(o.route);
     Target, "target", "name of the target", |o| Value::text(o.target);
@@ -122,6 +125,7 @@ fields! {
     Attempts, "attempts", "endpoints tried", |o| Value::Number(o.attempts.into());
     Reused, "reused", "whether the last try was on a connection that had carried an exchange before", |o| Value::Flag(o.reused);
     HeadUs, "phases_us.head", "first octet to whole head", |o| Value::number(o.phases.us(Phase::Head));
+    PolicyUs, "phases_us.policy", "waiting because of a rate limit", |o| Value::number(o.phases.us(Phase::Policy));
     QueueUs, "phases_us.queue", "waiting for a free endpoint", |o| Value::number(o.phases.us(Phase::Queue));
     ConnectUs, "phases_us.connect", "opening an upstream connection", |o| Value::number(o.phases.us(Phase::Connect));
     SendUs, "phases_us.send", "endpoint chosen to request head and body sent", |o| Value::number(o.phases.us(Phase::Send));

@@ -102,14 +102,8 @@ pub struct Closed {
 
 /// Whether a reason means that weir refused the connection, or that a policy stopped the request.
 pub fn is_denial(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::ConnectionLimit
-            | Reason::Banned
-            | Reason::KernelDenied
-            | Reason::ClientConcurrency
-            | Reason::RateLimited
-    )
+    use Reason::{Banned, ClientConcurrency, ConnectionLimit, KernelDenied, RateLimited};
+    matches!(reason, ConnectionLimit | Banned | ClientConcurrency | KernelDenied | RateLimited)
 }
 
 /// The way from all workers to control, and what control wants to hear.

@@ -98,6 +98,12 @@ pub struct Outcome<'a> {
     /// Octets of the response's body.
     pub body_out: u64,
 
+    /// The ban that refused it.
+    pub ban: Option<&'a str>,
+    /// The id of the rate limit that refused it.
+    pub limit_id: Option<&'a str>,
+    /// Its name.
+    pub limit: Option<&'a str>,
     /// The route's id.
     pub route_id: Option<u32>,
     /// The route's name.
@@ -141,6 +147,9 @@ impl<'a> Outcome<'a> {
             bytes_out: 0,
             body_in: 0,
             body_out: 0,
+            ban: None,
+            limit_id: None,
+            limit: None,
             route_id: None,
             route: None,
             target: None,

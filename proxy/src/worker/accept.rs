@@ -1,6 +1,6 @@
 //! Accept loops: one per listening socket of this worker.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use super::{Current, NewSocket, Worker};
 use crate::base::Reason;
 use crate::base::metric::Limit;
 use crate::listen::{Client, Counted, Crowded, Held, Member, Place, Told};
+use crate::policy::finding::{Denial, Kind};
 use crate::request;
 use crate::ring::{self, Listener, Socket, sleep_until};
 
@@ -68,7 +69,7 @@ impl Worker {
         let current = self.current_of(listener);
         let held = match self.places(&current, listener, peer.map(|peer| peer.ip())) {
             Ok(held) => held,
-            Err(refused) => return self.refuse(&socket, listener, refused),
+            Err(refused) => return self.refuse(&socket, listener, peer, refused),
         };
         let flow = self.flows.accepted(&socket, listener);
         let client = Client::new(socket, peer, flow, listener.clone(), port, held);
@@ -80,21 +81,31 @@ impl Worker {
     }
 
     /// A connection's places: in the process, at its listener, and among its peer's.
-    fn places(&self, current: &Current, listener: &str, peer: Option<IpAddr>) -> Result<Held, Limit> {
+    fn places(&self, current: &Current, listener: &str, peer: Option<IpAddr>) -> Result<Held, Refused> {
+        let (peer, handshake) = self.places_of_peer(current, peer)?;
         let position = current.snapshot.listeners.iter().position(|plan| *plan.name == *listener);
         let own = position.and_then(|at| current.shares.listeners.get(at)?.1.as_ref());
-        let (peer, handshake) = self.places_of_peer(current, peer)?;
-        let process = current.shares.connections.lease().ok_or(Limit::Connections)?;
-        let listener = own.map(|share| share.lease().ok_or(Limit::Connections)).transpose()?;
+        let full = Refused::Full("limits", Limit::Connections);
+        let process = current.shares.connections.lease().ok_or(full.clone())?;
+        let listener = own.map(|share| share.lease().ok_or(full)).transpose()?;
         Ok(Held { process, listener, peer, handshake })
     }
 
-    /// Trusted proxies, which bring many clients, and peers on Unix sockets are not counted.
-    fn places_of_peer(&self, current: &Current, peer: Option<IpAddr>) -> Result<(Option<Place>, Option<Place>), Limit> {
+    /// Trusted proxies, which bring many clients, and peers on Unix sockets are neither banned nor counted.
+    fn places_of_peer(
+        &self,
+        current: &Current,
+        peer: Option<IpAddr>,
+    ) -> Result<(Option<Place>, Option<Place>), Refused> {
         let Some(ip) = peer.filter(|_| !current.trust.trusts(peer)) else { return Ok((None, None)) };
+        if let Some(hit) = current.bans.lookup(ip, ring::now()) {
+            return Err(Refused::Banned(hit.ban.rule.clone()));
+        }
         let limits = &current.snapshot.document.connections;
         let member = self.crowd.member(ip);
-        let enter = |counted, max, limit| self.enter_crowd(counted, member, max).map_err(|Crowded| limit);
+        let enter = |counted, max, limit| {
+            self.enter_crowd(counted, member, max).map_err(|Crowded| Refused::Full("connections", limit))
+        };
         let connection = enter(Counted::Connections, limits.per_client_max, Limit::ConnectionsPerClient)?;
         let handshakes_max = limits.handshaking_per_client_max;
         let handshake = enter(Counted::Handshakes, handshakes_max, Limit::HandshakingPerClient)?;
@@ -110,10 +121,30 @@ impl Worker {
         Ok(place)
     }
 
-    fn refuse(&self, socket: &Socket, listener: &Arc<str>, limit: Limit) {
-        self.counters.limit(limit);
-        self.counters.reason(Reason::ConnectionLimit);
+    fn refuse(&self, socket: &Socket, listener: &Arc<str>, peer: Option<SocketAddr>, refused: Refused) {
+        let client = peer.map(|peer| peer.ip().to_canonical());
+        let (denial, reason, rule) = match &refused {
+            Refused::Banned(rule) => {
+                (Denial::new(Kind::Banned, "ban", rule, Reason::Banned), Reason::Banned, Some(rule.clone()))
+            }
+            Refused::Full(table, limit) => {
+                self.counters.limit(*limit);
+                let reason = Reason::ConnectionLimit;
+                (Denial::new(Kind::ConnectionLimit, table, limit.token(), reason), reason, None)
+            }
+        };
+        self.counters.reason(reason);
+        self.found(&Denial { listener, client, status: 0, ..denial });
         socket.set_linger_reset();
-        self.flows.refused(socket, listener, Reason::ConnectionLimit, None);
+        self.flows.refused(socket, listener, reason, rule);
     }
+}
+
+/// Why a connection is reset as soon as it is accepted.
+#[derive(Clone)]
+enum Refused {
+    /// Its peer is banned by this rule.
+    Banned(Arc<str>),
+    /// A bound of this table is reached.
+    Full(&'static str, Limit),
 }

@@ -1,14 +1,15 @@
 //! A worker's own task: what it does with its messages, its beat, its end.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Adoption, Current, Message, Worker};
-use crate::base::Instant;
 use crate::base::metric::Limit;
+use crate::base::{Instant, Reason};
 use crate::control::facts::BEAT;
-use crate::listen::Told;
+use crate::listen::{Client, Told};
 use crate::policy::ban::Bans;
 use crate::policy::identity::Trust;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
@@ -116,6 +117,7 @@ impl Worker {
             raw.is_some_and(|one| one.bind.iter().any(|bind| bind.to_string() == address))
         };
         self.stop_listening_unless(listens);
+        self.reset_banned();
         new.sockets.into_iter().for_each(|socket| self.listen(socket));
         self.facts.workers()[self.number].adopted(generation);
     }
@@ -163,6 +165,27 @@ impl Worker {
         self.current.replace(current);
         for retired in self.retired.borrow_mut().values_mut() {
             *retired = Rc::new(retired.with_bans(bans.clone()));
+        }
+        self.reset_banned();
+    }
+
+    /// Resets the connections of peers that are banned by now.
+    fn reset_banned(&self) {
+        let (current, now) = (self.current(), ring::now());
+        if !current.bans.is_empty() {
+            self.reset_peers(Reason::Banned, |ip| current.bans.lookup(ip, now).is_some());
+        }
+    }
+
+    /// Resets the connections of these peers, whatever goes on there; trusted ones stay.
+    pub(super) fn reset_peers(&self, reason: Reason, concerns: impl Fn(IpAddr) -> bool) {
+        let current = self.current();
+        let of = |client: &Client| client.peer_ip().filter(|ip| !current.trust.trusts(Some(*ip)));
+        for (_, client) in self.clients.borrow().iter() {
+            if client.told() != Told::Cut && of(client).is_some_and(&concerns) {
+                client.reset(reason);
+                self.counters.connections_reset.add(1);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use crate::files::Log;
 use crate::listen::Quota;
 use crate::policy::ban::Bans;
 use crate::policy::identity::Trust;
+use crate::policy::rule::RuleCells;
 use crate::target::{Live, Wake};
 
 /// One message to one worker.
@@ -46,6 +47,8 @@ pub struct Adoption {
     pub bans: Arc<Bans>,
     /// This worker's counters of its routes.
     pub cells: RouteCells,
+    /// Its counters of the rate limits.
+    pub limit_cells: RuleCells,
     /// Open logs, in the document's order.
     pub logs: Vec<Log>,
     /// The process's caps.

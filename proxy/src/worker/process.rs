@@ -14,13 +14,14 @@ use crate::config::value::{Bind as RawBind, Ceiling};
 use crate::config::{At, Document, Environment, Problem, Problems, Snapshot, raw};
 use crate::control::facts::ListenerFact;
 use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
-use crate::control::{self, Facts, Question, Reports, Unanswered};
+use crate::control::{self, Facts, Ground, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
 use crate::listen::{Bind, Crowd, Opened, Quota, open};
 use crate::policy::ban::Bans;
 use crate::policy::finding::Outlet;
 use crate::policy::identity::Trust;
 use crate::policy::limit;
+use crate::policy::rule::RuleTable;
 use crate::request::explain::explain;
 use crate::ring::Sender;
 use crate::target::Live;
@@ -46,6 +47,8 @@ pub struct Process {
     pub counters: Arc<[Arc<Counters>]>,
     /// Counters, by route.
     pub routes: Arc<RouteTable>,
+    /// Counters, by rule.
+    pub rules: Arc<RuleTable>,
     /// What workers tell of connections.
     pub flows: Arc<Notes>,
     /// What workers have denied.
@@ -116,6 +119,7 @@ impl Process {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             reports: Arc::new(move |report| reports.send(report)),
+            promotions: Arc::new(|_| false),
             crowd: Crowd::new(descriptors()),
             flows: flows.clone(),
             findings: findings.clone(),
@@ -128,6 +132,7 @@ impl Process {
             facts: shared.facts,
             counters: shared.counters,
             routes: Arc::new(RouteTable::new(workers, SERIES_MAX)),
+            rules: Arc::new(RuleTable::new(workers)),
             flows,
             findings,
             source,
@@ -174,12 +179,14 @@ impl Process {
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
         self.deal(&mut state, opened);
         let Beside { live, bans } = beside(&snapshot);
-        for (hand, cells) in state.hands.iter_mut().zip(cells) {
+        let limit_cells = self.rules.generation("rate_limit", snapshot.rate_limits.iter().map(|rule| &*rule.name));
+        for ((hand, cells), limit_cells) in state.hands.iter_mut().zip(cells).zip(limit_cells) {
             hand.adoption = Some(Box::new(Adoption {
                 snapshot: snapshot.clone(),
                 live: live.clone(),
                 bans: bans.clone(),
                 cells,
+                limit_cells,
                 logs: logs.clone(),
                 quotas: quotas.clone(),
                 sockets: Vec::new(),
@@ -345,14 +352,8 @@ impl control::Process for Process {
         }
     }
 
-    fn explain(
-        &self,
-        question: &Question,
-        snapshot: &Snapshot,
-        live: &Live,
-        trust: &Trust,
-    ) -> Result<serde_json::Value, Unanswered> {
-        explain(snapshot, live, trust, question)
+    fn explain(&self, question: &Question, ground: &Ground<'_>) -> Result<serde_json::Value, Unanswered> {
+        explain(ground, question, clock())
     }
 }
 

@@ -94,6 +94,7 @@ labels! {
     /// A part of a request's time.
     Phase:
     Head, "head", "first octet to whole head";
+    Policy, "policy", "waiting because of a rate limit";
     Queue, "queue", "waiting for a free endpoint";
     Connect, "connect", "opening an upstream connection";
     Send, "send", "endpoint chosen to request head and body sent";
@@ -133,6 +134,7 @@ labels! {
     Outlier, "outlier", "facts about endpoints, from a worker to control";
     Log, "log", "lines of weir's own log";
     Flow, "flow", "notes about connections, from a worker to control";
+    Promotion, "promotion", "clients that the kernel is to drop, from a worker to control";
     Finding, "finding", "denials for findings, from a worker to control";
     Wiretap, "wiretap", "events of the wiretap, from control to a reader";
 }
@@ -162,6 +164,8 @@ pub struct Counters {
     pub connections_active: Counter,
     /// Accepted client connections.
     pub connections: Counter,
+    /// Open client connections that were reset because their peer was banned or denied by the kernel's list.
+    pub connections_reset: Counter,
     /// Octets from clients.
     pub client_received: Counter,
     /// Octets to clients.

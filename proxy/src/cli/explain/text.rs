@@ -13,6 +13,7 @@ pub(super) fn show(snapshot: &Snapshot, record: &Value) -> String {
     let mut text = format!("listener  {}\n", word(&record["listener"]));
     client(&mut text, record);
     paths(&mut text, record);
+    rules(&mut text, record);
     routes(&mut text, snapshot, record);
     outcome(&mut text, record);
     endpoints(&mut text, record);
@@ -53,6 +54,20 @@ fn paths(text: &mut String, record: &Value) {
     }
     let routed = if path == route_path { String::new() } else { format!(", routed as {route_path}") };
     line!(text, "path      {path}{routed}");
+}
+
+fn rules(text: &mut String, record: &Value) {
+    let ban = &record["ban"];
+    if !ban.is_null() {
+        line!(text, "banned    {} {}", word(&ban["cidr"]), word(&ban["reason"]));
+    }
+    let Some(rows) = record["considered"].as_array().filter(|rows| !rows.is_empty()) else { return };
+    let mut columns = Columns::new(["rule", "of", "mode", "verdict", "predicate", "expected", "actual"]);
+    for row in rows {
+        let keys = ["rule", "layer", "mode", "verdict", "predicate", "expected", "actual"];
+        columns.row(keys.map(|key| word(&row[key])));
+    }
+    line!(text, "\n{columns}");
 }
 
 fn routes(text: &mut String, snapshot: &Snapshot, record: &Value) {

@@ -35,7 +35,8 @@ pub(super) async fn answer(
     }
 }
 
-async fn whole(body: Body) -> Result<Bytes, Refusal> {
+/// The whole body, if it is not too large.
+pub(super) async fn whole(body: Body) -> Result<Bytes, Refusal> {
     match Limited::new(body, BODY_MAX).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {

@@ -13,6 +13,7 @@ use super::answer::{Query, Refusal};
 use super::{State, stats};
 use crate::base::Reason;
 use crate::base::metric::{self, Buckets, Class, Counters, Limit, Metric, Phase};
+use crate::policy::limit::Occupancy;
 use crate::target::live::Live;
 use text::Text;
 
@@ -28,6 +29,7 @@ pub(super) fn render(state: &State) -> String {
     let mut text = Text::default();
     node(&mut text, state);
     requests(&mut text, state);
+    rate_limits(&mut text, state);
     connections(&mut text, state);
     ring(&mut text, state);
     flows(&mut text, state);
@@ -92,7 +94,11 @@ fn connections(text: &mut Text, state: &State) {
     cells(
         text,
         state,
-        [(metric::CONNECTIONS_ACTIVE, |c| &c.connections_active), (metric::CONNECTIONS, |c| &c.connections)],
+        [
+            (metric::CONNECTIONS_ACTIVE, |c| &c.connections_active),
+            (metric::CONNECTIONS, |c| &c.connections),
+            (metric::CONNECTIONS_RESET, |c| &c.connections_reset),
+        ],
     );
     let sum = |cell: fn(&Counters) -> &metric::Counter| state.sum(|counters| cell(counters).value());
     let received = [(["client"], sum(|c| &c.client_received)), (["upstream"], sum(|c| &c.upstream_received))];
@@ -148,6 +154,21 @@ fn rest(text: &mut Text, state: &State) {
     let answered = Class::ALL.iter().map(|&class| ([class.token()], load(&state.answered.0[class as usize])));
     text.rows(metric::MANAGEMENT_REQUESTS, answered);
     text.one(metric::ROUTES_FOLDED, state.routes.folded_routes() as u64);
+}
+
+fn rate_limits(text: &mut Text, state: &State) {
+    let standing = state.seen.standing();
+    let tables = standing.adopted.snapshot.rate_limits.iter();
+    let tables: Vec<_> = tables.map(|rule| (&*rule.name, rule.action.limiter.occupancy())).collect();
+    let cells: [(Metric, fn(&Occupancy) -> u64); 4] = [
+        (metric::RATE_LIMIT_KEYS, |table| table.keys),
+        (metric::RATE_LIMIT_EVICTED, |table| table.evicted),
+        (metric::RATE_LIMIT_WAITING, |table| u64::from(table.waiting)),
+        (metric::RATE_LIMIT_UNPROMOTED, |table| table.unpromoted),
+    ];
+    for (metric, cell) in cells {
+        text.rows(metric, tables.iter().map(|(rule, table)| ([*rule], cell(table))));
+    }
 }
 
 fn access_logs(text: &mut Text, state: &State) {

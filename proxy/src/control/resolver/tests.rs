@@ -90,6 +90,8 @@ struct Bench {
     updates: mpsc::Receiver<DnsUpdate>,
     facts: Arc<Facts>,
     settings: Settings,
+    /// Denials.
+    found: Arc<Mutex<Vec<String>>>,
 }
 
 impl Bench {
@@ -105,7 +107,14 @@ impl Bench {
             allow: vec![NamePattern::Below("partner.test".to_owned())],
             deny_ips: vec!["169.254.0.0/16".parse().expect("a network")],
         };
-        Self { resolver: Resolver::start(Arc::clone(&facts), clock, out), updates, facts, settings }
+        let found = Arc::<Mutex<Vec<String>>>::default();
+        let denied = Arc::clone(&found);
+        let tell = move |denial: &Denial<'_>| {
+            let ip = denial.dst_ip.map(|ip| ip.to_string()).unwrap_or_default();
+            denied.lock().expect("no panic").push(format!("{} {ip} {:?}", denial.fqdn, denial.query_type));
+        };
+        let resolver = Resolver::start(Arc::clone(&facts), clock, out, Box::new(tell));
+        Self { resolver, updates, facts, settings, found }
     }
 
     fn want(&self, names: &[&str]) {
@@ -186,6 +195,7 @@ async fn denied_addresses_are_shown_and_never_used() {
     assert_eq!(rows[0].ips[0].to_string(), "169.254.169.254");
     assert_eq!(rows[0].used_by, ["r/meta.test"]);
     assert_eq!(bench.resolver.counts().denied.load(Ordering::Relaxed), 1);
+    assert_eq!(*bench.found.lock().expect("no panic"), [format!("{} 169.254.169.254 Some(1)", rows[0].hostname)]);
     assert!(bench.updates.try_recv().is_err(), "a denied address was handed on");
     let by_ip = bench.resolver.shown(None, "192.0.2.1".parse().ok());
     assert_eq!(by_ip.iter().map(|row| row.hostname.as_str()).collect::<Vec<_>>(), ["app.test"]);

@@ -31,7 +31,7 @@ impl Bench {
             facts: Arc::clone(&facts),
             clock,
             process: Arc::clone(&process) as Arc<dyn Process>,
-            resolver: Arc::new(Resolver::start(Arc::clone(&facts), clock, dns_of_resolver)),
+            resolver: Arc::new(Resolver::start(Arc::clone(&facts), clock, dns_of_resolver, Box::new(|_| ()))),
             prober: Prober::new(probes_out),
             bans: BanList::load(Arc::new(StateDir::none("a test")), Arc::clone(&facts), clock),
         };

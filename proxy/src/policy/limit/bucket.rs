@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use weir_common::abi::drop::Limit as Gcra;
+use weir_common::gcra::admit;
+
 use super::algorithm::{Algorithm, Charge, Standing, Start, Step, exchange};
 use super::wait::WaitingRoom;
 
 /// A bucket: `burst` requests at once, then one in each `period`.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// Nanoseconds for a request.
-    period: u64,
-    /// How far ahead of the clock the state may run when a request is admitted.
-    ahead_max: u64,
+    /// Nanoseconds for a request, and how far ahead of the clock the state may run when one is admitted.
+    gcra: Gcra,
     /// Where requests wait that came ahead of their time; none: they go on at once.
     room: Option<Arc<WaitingRoom>>,
 }
@@ -22,8 +23,8 @@ impl Bucket {
     /// `limit` requests in `window` nanoseconds, `burst` at once.
     pub(super) fn token(limit: u64, window: u64, burst: u64) -> Self {
         let period = window.div_ceil(limit.max(1)).max(1);
-        let ahead_max = burst.saturating_sub(1).saturating_mul(period);
-        Self { period, ahead_max, room: None }
+        let tolerance = burst.saturating_sub(1).saturating_mul(period);
+        Self { gcra: Gcra { t: period, tolerance }, room: None }
     }
 
     /// The same, but a request that comes ahead of its time waits for it, `delay_max` nanoseconds at most.
@@ -31,14 +32,17 @@ impl Bucket {
         let bucket = Self::token(limit, window, burst);
         match delay_max {
             0 => bucket,
-            _ => Self { ahead_max: bucket.ahead_max.min(delay_max), room: Some(room), ..bucket },
+            _ => {
+                let tolerance = bucket.gcra.tolerance.min(delay_max);
+                Self { gcra: Gcra { tolerance, ..bucket.gcra }, room: Some(room) }
+            }
         }
     }
 
     fn step(&self, tat: u64, now: u64) -> Step<Charge> {
         let ahead = tat.saturating_sub(now);
-        let Some(next) = admit(tat, now, self.period, self.ahead_max) else {
-            return Step::Stay(Charge::denied(ahead - self.ahead_max));
+        let Some(next) = admit(tat, now, self.gcra) else {
+            return Step::Stay(Charge::denied(ahead - self.gcra.tolerance));
         };
         let standing = self.standing(next - now);
         match &self.room {
@@ -51,16 +55,10 @@ impl Bucket {
     }
 
     fn standing(&self, ahead: u64) -> Standing {
-        let room = self.ahead_max.checked_sub(ahead);
-        let remaining = room.map_or(0, |room| room / self.period + 1);
+        let left = self.gcra.tolerance.checked_sub(ahead);
+        let remaining = left.map_or(0, |left| left / self.gcra.t + 1);
         Standing { remaining, reset: Duration::from_nanos(ahead) }
     }
-}
-
-/// The state after an admitted request.
-fn admit(tat: u64, now: u64, period: u64, tolerance: u64) -> Option<u64> {
-    let base = tat.max(now);
-    (base - now <= tolerance).then_some(base + period)
 }
 
 impl Algorithm for Bucket {
@@ -68,8 +66,8 @@ impl Algorithm for Bucket {
     type Outcome = Charge;
 
     fn begin(&self, cell: &AtomicU64, start: Start, now: u64) {
-        let half = (self.ahead_max / self.period + 1) / 2;
-        let charged = if start == Start::Half { half * self.period } else { 0 };
+        let half = (self.gcra.tolerance / self.gcra.t + 1) / 2;
+        let charged = if start == Start::Half { half * self.gcra.t } else { 0 };
         cell.store(now + charged, Ordering::Relaxed);
     }
 

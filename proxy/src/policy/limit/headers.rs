@@ -45,7 +45,7 @@ impl<'s> Told<'s> {
         self.write_draft(edits);
         self.write_legacy(edits);
         if let Some(denier) = self.denier() {
-            set(edits, b"Retry-After", denier.reset);
+            set(edits, "Retry-After", denier.reset);
         }
     }
 
@@ -64,8 +64,8 @@ impl<'s> Told<'s> {
             item.write_state(&mut states);
         }
         if !policies.is_empty() {
-            edits.add(b"RateLimit-Policy", &policies);
-            edits.add(b"RateLimit", &states);
+            edits.add_own("RateLimit-Policy", &policies);
+            edits.add_own("RateLimit", &states);
         }
     }
 
@@ -76,7 +76,7 @@ impl<'s> Told<'s> {
         let Some(item) = self.denier().map_or_else(closest, |denier| Some(denier).filter(tells)) else { return };
         let (limit, remaining, reset) = (item.limit.limit, item.remaining, item.reset);
         for (name, value) in [(LIMIT, limit), (REMAINING, remaining), (RESET, reset)] {
-            name.iter().for_each(|name| set(edits, name.as_bytes(), value));
+            name.iter().for_each(|name| set(edits, name, value));
         }
     }
 }
@@ -107,6 +107,6 @@ impl Limit {
     }
 }
 
-fn set(edits: &mut Edits, name: &[u8], value: u64) {
-    edits.set(name, itoa::Buffer::new().format(value).as_bytes());
+fn set(edits: &mut Edits, name: &'static str, value: u64) {
+    edits.set_own(name, itoa::Buffer::new().format(value).as_bytes());
 }

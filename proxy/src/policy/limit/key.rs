@@ -18,7 +18,7 @@ pub struct Key {
 
 /// How a rule makes keys.
 #[derive(Clone, Debug)]
-pub struct KeyPlan {
+pub(in crate::policy) struct KeyPlan {
     parts: Box<[Part]>,
     ipv4_mask: u32,
     ipv6_mask: u128,
@@ -45,7 +45,7 @@ impl Key {
 
 impl KeyPlan {
     /// A plan for `parts`; of addresses, the first bits count.
-    pub fn new(parts: &[KeyPart], ipv4_prefix: u8, ipv6_prefix: u8, secret: [u8; 16]) -> Self {
+    pub(in crate::policy) fn new(parts: &[KeyPart], ipv4_prefix: u8, ipv6_prefix: u8, secret: [u8; 16]) -> Self {
         let part = |part: &KeyPart| {
             let name = if let KeyPart::Header(name) = part { name } else { "" };
             Part { what: part.clone(), field: FieldName::new(name) }
@@ -56,7 +56,7 @@ impl KeyPlan {
     }
 
     /// The request's key. All requests that have none of the parts share one.
-    pub fn key(&self, facts: &Facts<'_>) -> Key {
+    pub(in crate::policy) fn key(&self, facts: &Facts<'_>) -> Key {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
         self.parts.iter().for_each(|part| self.part(part, facts, &mut hasher));
         Key::of(&hasher)

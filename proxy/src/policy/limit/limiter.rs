@@ -43,6 +43,8 @@ pub struct Occupancy {
     pub keys: u64,
     /// Keys that made room for others before they were idle.
     pub evicted: u64,
+    /// Clients over the rule's kernel tier that were not given to the kernel.
+    pub unpromoted: u64,
     /// Requests that wait.
     pub waiting: u32,
 }
@@ -121,7 +123,12 @@ impl Limiter {
     pub fn occupancy(&self) -> Occupancy {
         let counts = self.table.counts();
         let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Occupancy { keys: value(&counts.keys), evicted: value(&counts.evicted), waiting: self.table.room.waiting() }
+        Occupancy {
+            keys: value(&counts.keys),
+            evicted: value(&counts.evicted),
+            unpromoted: value(&self.table.unpromoted),
+            waiting: self.table.room.waiting(),
+        }
     }
 }
 

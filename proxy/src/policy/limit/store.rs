@@ -213,7 +213,7 @@ struct Turn<'g>(&'g Gate);
 
 impl Gate {
     fn enter(&self) -> Turn<'_> {
-        spin(|| (!self.0.swap(true, Ordering::Acquire)).then_some(Turn(self)))
+        spin(|| (!self.0.swap(true, Ordering::Acquire)).then(|| Turn(self)))
     }
 }
 
@@ -237,5 +237,48 @@ pub(in crate::policy) fn spin<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
         }
         spins += 1;
         if spins % SPINS == 0 { std::thread::yield_now() } else { spin_loop() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// One look against one eviction of the same key, many times over.
+    #[test]
+    fn looker_and_evictor_never_both_have_the_slot() {
+        const ROUNDS: usize = 20_000;
+        let slots: Vec<Slot<AtomicU64>> = (0..ROUNDS).map(|_| Slot::default()).collect();
+        slots.iter().for_each(|slot| slot.tag.store(7, Ordering::Relaxed));
+        let reached = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        // Both go from slot to slot together, so that they meet at each.
+        let together = |me: usize, round: usize| {
+            reached[me].store(round + 1, Ordering::Release);
+            spin(|| (reached[1 - me].load(Ordering::Acquire) > round).then_some(()));
+        };
+        let (found, evicted): (Vec<bool>, Vec<bool>) = std::thread::scope(|scope| {
+            let looker = scope.spawn(|| {
+                let look = |(round, slot): (usize, &Slot<AtomicU64>)| {
+                    together(0, round);
+                    slot.touch(7, 0)
+                };
+                slots.iter().enumerate().map(look).collect()
+            });
+            let evict = |(round, slot)| {
+                together(1, round);
+                let victim = Victim { slot, tag: 7, seen: 0, start: Start::Half };
+                slot.replace(&victim, 8, 5, |cell: &AtomicU64| cell.store(1, Ordering::Relaxed))
+            };
+            let evicted = slots.iter().enumerate().map(evict).collect();
+            (looker.join().unwrap(), evicted)
+        });
+        for (round, slot) in slots.iter().enumerate() {
+            assert!(!(found[round] && evicted[round]), "both in round {round}");
+            let tag = if evicted[round] { 8 } else { 7 };
+            assert_eq!(slot.tag.load(Ordering::Relaxed), tag, "who yields leaves the slot as it was");
+        }
+        assert!(found.contains(&true) && evicted.contains(&true));
     }
 }

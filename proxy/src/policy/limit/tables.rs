@@ -46,6 +46,8 @@ pub(in crate::policy) struct Table {
     pub(super) room: Arc<WaitingRoom>,
     /// Denials of clients, if the rule has a kernel tier.
     denials: OnceLock<Store<AtomicU64>>,
+    /// Clients over that tier which the kernel was not given, because a proxy named them.
+    pub(in crate::policy) unpromoted: AtomicU64,
 }
 
 /// By what a key's state is.
@@ -116,7 +118,7 @@ impl Table {
             LimitAlgorithm::SlidingWindow => Cells::Parts(Store::new(rule.keys_max)),
             _ => Cells::Words(Store::new(rule.keys_max)),
         };
-        Self { cells, room: Arc::default(), denials: OnceLock::new() }
+        Self { cells, room: Arc::default(), denials: OnceLock::new(), unpromoted: AtomicU64::new(0) }
     }
 
     /// The denials of `keys` clients.

@@ -192,6 +192,7 @@ impl Attempt<'_, '_, '_> {
         if self.picked.stick == Stick::Set {
             self.set_cookie(edits);
         }
+        self.forward.exchange.told.write(edits);
         let _ = text;
     }
 

@@ -1,7 +1,6 @@
 //! What one generation takes over from another.
 
 use super::*;
-use crate::config::Table as _;
 
 /// The name is part of the text: tables go by it.
 fn named(text: &str) -> raw::RateLimit {

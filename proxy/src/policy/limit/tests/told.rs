@@ -1,7 +1,6 @@
 //! What a client is told, octet by octet.
 
 use super::*;
-use crate::config::Table as _;
 use crate::http::Edits;
 
 fn limit(text: &str) -> Limit {
