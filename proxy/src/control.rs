@@ -40,6 +40,7 @@ use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
 use crate::kernel::{Fed, Home};
 use crate::policy::finding::{Denial, Outlet};
+use crate::policy::rule::RuleTable;
 use crate::trace::flow::Notes;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
@@ -77,6 +78,8 @@ pub struct Wiring {
     pub counters: Arc<[Arc<Counters>]>,
     /// The counters of routes.
     pub routes: Arc<RouteTable>,
+    /// The counters of rules.
+    pub rules: Arc<RuleTable>,
     /// What workers report of endpoints.
     pub reports: Reported,
     /// Where what outlives the process is kept.
@@ -190,7 +193,8 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, reports, state, findings, flows: notes, home, fed, process } = wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, .. } = wiring;
+    let Wiring { flows: notes, home, fed, process, .. } = wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
@@ -218,10 +222,10 @@ fn run(
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
     tokio::spawn(Arc::clone(&bans).run());
-    tokio::spawn(Arc::clone(&geoip).run());
     let asked = seen.clone();
     let audit_settings = move || asked.standing().adopted.snapshot.document.audit.clone();
     tokio::spawn(Arc::clone(&audit).run(audit_settings));
+    tokio::spawn(Arc::clone(&geoip).run());
     facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
 
     let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));
@@ -270,6 +274,7 @@ fn run(
         facts,
         counters,
         routes,
+        rules,
         seen,
         flips,
         resolver,

@@ -65,6 +65,7 @@ metrics! {
     STAGE_SECONDS, "weir_stage_seconds", Histogram, ["stage"], "Time that requests spent in a stage";
     REQUESTS_ACTIVE, "weir_requests_active", Gauge, [], "Requests in flight";
     LIMIT_HITS, "weir_limit_hits_total", Counter, ["limit"], "Times that a limit was hit";
+    RULE_REQUESTS, "weir_rule_requests_total", Counter, ["kind", "rule", "outcome"], "Requests that a rule was asked about, by what came of it";
     RETRIES, "weir_retries_total", Counter, [], "Tries of a request after its first";
 
     RATE_LIMIT_KEYS, "weir_rate_limit_keys", Gauge, ["rule"], "Keys that a rate limit's table holds";

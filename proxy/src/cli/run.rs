@@ -83,6 +83,7 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
         clock,
         counters: process.counters.clone(),
         routes: process.routes.clone(),
+        rules: process.rules.clone(),
         reports: reported,
         state: Arc::new(state),
         findings: process.findings.clone(),

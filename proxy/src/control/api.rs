@@ -38,8 +38,9 @@ use super::resolver::Resolver;
 use super::supervisor::Seen;
 use super::{Clock, Facts, probe};
 use crate::base::Instant;
-use crate::kernel::Kernel;
 use crate::base::metric::{Class, Counters, RouteTable};
+use crate::kernel::Kernel;
+use crate::policy::rule::RuleTable;
 
 /// Answers a question about a request.
 pub(super) type Explain = Box<dyn Fn(&Question) -> Result<serde_json::Value, Unanswered> + Send + Sync>;
@@ -54,6 +55,7 @@ pub(super) struct State {
     pub(super) facts: Arc<Facts>,
     pub(super) counters: Arc<[Arc<Counters>]>,
     pub(super) routes: Arc<RouteTable>,
+    pub(super) rules: Arc<RuleTable>,
     pub(super) seen: Seen,
     pub(super) flips: FlipTable,
     pub(super) resolver: Arc<Resolver>,
@@ -98,12 +100,12 @@ fn all_resources() -> Router<Arc<State>> {
         .route("/api/v1/routes", get(routes::list))
         .route("/api/v1/routes/{name}", get(routes::show))
         .route("/api/v1/explain", post(explain::answer))
-        .route("/api/v1/flows", get(flows::list))
-        .route("/api/v1/wiretap/stream", get(wiretap::stream))
-        .route("/api/v1/settings/performance-mode", get(settings::show).put(settings::set))
         .route("/api/v1/bans", get(bans::list).post(bans::make).delete(bans::end))
         .route("/api/v1/audit/findings", get(findings::show))
         .route("/api/v1/audit/findings/local", get(findings::show_local))
+        .route("/api/v1/flows", get(flows::list))
+        .route("/api/v1/wiretap/stream", get(wiretap::stream))
+        .route("/api/v1/settings/performance-mode", get(settings::show).put(settings::set))
 }
 
 /// Resources that are answered even where all other connections are taken.

@@ -68,7 +68,25 @@ fn requests(text: &mut Text, state: &State) {
     }
     text.one(metric::REQUESTS_ACTIVE, state.sum(|counters| counters.requests_active.value()));
     text.rows(metric::LIMIT_HITS, Limit::ALL.iter().map(|&limit| ([limit.token()], limit_hits(state, limit))));
+    rules(text, state);
     text.one(metric::RETRIES, state.sum(|counters| counters.retries.value()));
+}
+
+fn rules(text: &mut Text, state: &State) {
+    text.head(metric::RULE_REQUESTS);
+    for rule in state.rules.totals() {
+        let outcomes = [
+            ("evaluated", rule.evaluated),
+            ("matched", rule.matched),
+            ("denied", rule.denied),
+            ("shadow", rule.shadow),
+            ("error", rule.errors),
+            ("limit_hit", rule.limits_hit),
+        ];
+        for (outcome, requests) in outcomes {
+            text.row(metric::RULE_REQUESTS, [rule.kind, rule.rule.as_str(), outcome], requests);
+        }
+    }
 }
 
 /// Limits of workers, and the one that control keeps.

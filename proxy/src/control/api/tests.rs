@@ -11,9 +11,9 @@ use tokio::net::TcpStream;
 use crate::base::Reason;
 use crate::base::metric::{self, Counters, Phase, RouteTable};
 use crate::config::Document;
-use crate::kernel::Feeds;
 use crate::control::testing::{Remembering, clock, document, forwarding, until};
 use crate::control::{Control, Facts, Process, Reports, Settings, Signal, StartError, Wiring};
+use crate::kernel::Feeds;
 
 use super::*;
 
@@ -52,6 +52,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         clock,
         counters: [Arc::clone(&counters)].into(),
         routes: Arc::clone(&routes),
+        rules: Arc::new(crate::policy::rule::RuleTable::new(1)),
         reports: Reports::channel().1,
         state: Arc::new(crate::control::state::StateDir::none("a test")),
         findings: Arc::default(),
