@@ -76,6 +76,14 @@ impl Config {
         self.tables(toml)
     }
 
+    /// Writes `to` where `from` stands in the document's tables.
+    #[track_caller]
+    pub fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(self.tables.contains(from), "{from} is not in {}", self.tables);
+        self.tables = self.tables.replace(from, to);
+        self
+    }
+
     /// How many workers.
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = workers;

@@ -20,7 +20,7 @@ const HANDSHAKE: Duration = Duration::from_millis(250);
 pub(super) struct Bound {
     listener: Arc<str>,
     address: Arc<str>,
-    socket: Rc<Listener>,
+    pub(super) socket: Rc<Listener>,
 }
 
 impl Worker {
@@ -69,7 +69,7 @@ impl Worker {
         let current = self.current_of(listener);
         let held = match self.places(&current, listener, peer.map(|peer| peer.ip())) {
             Ok(held) => held,
-            Err(refused) => return self.refuse(&socket, listener, peer, refused),
+            Err(refused) => return self.refuse(&socket, listener, port, peer, refused),
         };
         let flow = self.flows.accepted(&socket, listener);
         let client = Client::new(socket, peer, flow, listener.clone(), port, held);
@@ -121,8 +121,9 @@ impl Worker {
         Ok(place)
     }
 
-    fn refuse(&self, socket: &Socket, listener: &Arc<str>, peer: Option<SocketAddr>, refused: Refused) {
+    fn refuse(&self, socket: &Socket, listener: &Arc<str>, port: u16, peer: Option<SocketAddr>, refused: Refused) {
         let client = peer.map(|peer| peer.ip().to_canonical());
+        let dst_port = Some(port).filter(|port| *port != 0);
         let (denial, reason, rule) = match &refused {
             Refused::Banned(rule) => {
                 (Denial::new(Kind::Banned, "ban", rule, Reason::Banned), Reason::Banned, Some(rule.clone()))
@@ -134,7 +135,7 @@ impl Worker {
             }
         };
         self.counters.reason(reason);
-        self.found(&Denial { listener, client, status: 0, ..denial });
+        self.found(&Denial { listener, dst_port, client, status: 0, ..denial });
         socket.set_linger_reset();
         self.flows.refused(socket, listener, reason, rule);
     }

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ipnet::IpNet;
 
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
@@ -16,9 +19,11 @@ use crate::control::facts::ListenerFact;
 use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
 use crate::control::{self, Facts, Ground, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
+use crate::kernel::{Feeds, Listening};
 use crate::listen::{Bind, Crowd, Opened, Quota, open};
 use crate::policy::ban::Bans;
 use crate::policy::finding::Outlet;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::limit;
 use crate::policy::rule::RuleTable;
@@ -111,7 +116,13 @@ impl Process {
     ///
     /// # Errors
     /// The workers, or the log writer, could not start.
-    pub fn start(source: Source, workers: u32, node_id: &str, reports: Reports) -> Result<(Self, Fleet), FleetError> {
+    pub fn start(
+        source: Source,
+        workers: u32,
+        node_id: &str,
+        reports: Reports,
+        kernel: Feeds,
+    ) -> Result<(Self, Fleet), FleetError> {
         let workers = if workers == 0 { cores().len().max(1) } else { workers as usize };
         let flows = Arc::<Notes>::default();
         let findings = Arc::<Outlet>::default();
@@ -119,10 +130,10 @@ impl Process {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             reports: Arc::new(move |report| reports.send(report)),
-            promotions: Arc::new(|_| false),
             crowd: Crowd::new(descriptors()),
             flows: flows.clone(),
             findings: findings.clone(),
+            kernel,
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
@@ -178,13 +189,14 @@ impl Process {
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
         self.deal(&mut state, opened);
-        let Beside { live, bans } = beside(&snapshot);
+        let Beside { live, bans, geoip } = beside(&snapshot);
         let limit_cells = self.rules.generation("rate_limit", snapshot.rate_limits.iter().map(|rule| &*rule.name));
         for ((hand, cells), limit_cells) in state.hands.iter_mut().zip(cells).zip(limit_cells) {
             hand.adoption = Some(Box::new(Adoption {
                 snapshot: snapshot.clone(),
                 live: live.clone(),
                 bans: bans.clone(),
+                geoip: geoip.clone(),
                 cells,
                 limit_cells,
                 logs: logs.clone(),
@@ -302,6 +314,13 @@ impl Process {
         };
         let bound = state.bound.keys().map(|address| fact(address, None));
         let unbound = state.unbound.iter().map(|(address, error)| fact(address, Some(error.clone())));
+        let on_tcp = |((name, address), port): (&Address, &u16)| {
+            let address: SocketAddr = address.parse().ok()?;
+            Some((SocketAddr::new(address.ip(), *port), name.to_string()))
+        };
+        let mut on_tcp: Vec<_> = state.bound.iter().filter_map(on_tcp).collect();
+        on_tcp.sort_unstable();
+        self.facts.set_bound(on_tcp);
         self.facts.set_listeners(bound.chain(unbound).collect());
     }
 }
@@ -337,6 +356,18 @@ impl control::Process for Process {
 
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {
         self.send(worker, Message::Bans(bans.clone()))
+    }
+
+    fn share_listeners(&self, worker: usize, tell: &mpsc::Sender<Vec<Listening>>) -> bool {
+        self.send(worker, Message::ShareListeners(tell.clone()))
+    }
+
+    fn cut(&self, worker: usize, denied: &Arc<[IpNet]>) -> bool {
+        self.send(worker, Message::KernelDenied(denied.clone()))
+    }
+
+    fn locate(&self, worker: usize, geoip: &Arc<GeoIp>) -> bool {
+        self.send(worker, Message::GeoIp(geoip.clone()))
     }
 
     fn drain(&self, worker: usize, deadline: Instant) -> bool {

@@ -176,7 +176,7 @@ fn match_and_when_must_both_hold() {
 #[test]
 fn countries_and_networks_are_looked_up() {
     let files = "[geoip]\ndb = \"/c.mmdb\"\nasn_db = \"/n.mmdb\"\n";
-    let databases = || Some(GeoIp { countries: Some(countries()), networks: Some(networks()) });
+    let databases = || Some(GeoIp { countries: Some(countries().into()), networks: Some(networks().into()) });
     let sample = |client: &str| Sample { client: client.parse().ok(), geoip: databases(), ..Sample::new(BARE) };
     let cases = [
         (r#"country = "NL""#, [true, false, false]),
