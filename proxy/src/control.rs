@@ -229,7 +229,8 @@ fn run(
     let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
     tokio::spawn(watching.run(readiness_out));
 
-    let performance = Arc::new(performance::PerformanceMode::load(None));
+    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
+    let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {
         node_id: Arc::clone(&node_id),

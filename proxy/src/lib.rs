@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod files;
 pub mod http;
+pub mod kernel;
 pub mod listen;
 pub mod policy;
 pub mod request;

@@ -70,6 +70,8 @@ impl Weir {
             }
         };
         command.args(["run", "--config"]).arg(path).env_remove("RUST_LOG").stdin(Stdio::null());
+        // What outlives a process must not outlive a test.
+        command.env("STATE_DIRECTORY", config.dir.join("state"));
         command.stdout(file("stdout")).stderr(file("stderr"));
         let child = command.spawn().expect("weir starts");
         Self { child, config: Some(config), ended: false }

@@ -1,5 +1,6 @@
 //! What only a whole object or the whole document shows: duplicates, references, relations between keys.
 
+mod kernel;
 mod limit;
 
 use std::collections::{HashMap, HashSet};
@@ -11,6 +12,7 @@ use super::raw::{
 };
 use super::reader::{Reader, nearest};
 use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
+pub(super) use kernel::{kernel, kernel_syn};
 pub(super) use limit::{deny_response, kernel_tier, rate_limit};
 
 pub(super) fn document(document: &mut Document, reader: &mut Reader) {

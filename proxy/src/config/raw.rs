@@ -5,6 +5,7 @@ mod client;
 mod flows;
 mod geoip;
 mod global;
+mod kernel;
 mod listener;
 mod log;
 mod pages;
@@ -19,6 +20,7 @@ pub use flows::Flows;
 pub use geoip::GeoIp;
 pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
 pub use global::{Timeouts, TimeoutsOverlay};
+pub use kernel::{Kernel, KernelSyn};
 pub use listener::Listener;
 pub use log::{AccessLog, Log};
 pub use pages::{ErrorPages, Template};
@@ -78,6 +80,8 @@ config_table! {
         flows: Sub<Flows>;
         /// What this machine is called.
         node: Sub<Node>;
+        /// What the kernel does for weir.
+        kernel: Sub<Kernel>;
         /// weir's own log.
         log: Sub<Log>;
         /// One line for each request.

@@ -1,16 +1,17 @@
-//! Performance mode: whether weir observes, or only serves. Kept in the state directory.
+//! Performance mode: whether weir observes, or only serves. Kept in the state directory, if there is one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::state::StateDir;
+
 /// The file in the state directory.
 const FILE: &str = "performance-mode.json";
+/// Its octets at most.
+const FILE_MAX: u64 = 4096;
 
 /// Who said so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -35,23 +36,19 @@ pub(super) struct PerformanceMode {
     setting: watch::Sender<Setting>,
     /// Held while the file is written, so that it and the value never differ.
     writing: Mutex<()>,
-    /// None: there is no state directory, and a restart forgets.
-    file: Option<PathBuf>,
+    state: Arc<StateDir>,
 }
 
 impl PerformanceMode {
-    /// What was kept in the directory; observing, if nothing was.
-    pub(super) fn load(state_dir: Option<&Path>) -> Self {
-        let file = state_dir.map(|dir| dir.join(FILE));
-        let kept = file.as_deref().and_then(|file| match read(file) {
-            Ok(kept) => kept,
-            Err(error) => {
-                tracing::warn!(file = %file.display(), %error, "performance mode not read: weir observes");
-                None
-            }
+    /// What was kept; observing, if nothing was.
+    pub(super) fn load(state: Arc<StateDir>) -> Self {
+        let kept = if state.missing().is_some() { Ok(None) } else { read(&state) };
+        let kept = kept.unwrap_or_else(|error| {
+            tracing::warn!(file = FILE, %error, "performance mode not read: weir observes");
+            None
         });
         let setting = kept.unwrap_or(Setting { enabled: true, source: None });
-        Self { setting: watch::Sender::new(setting), writing: Mutex::new(()), file }
+        Self { setting: watch::Sender::new(setting), writing: Mutex::new(()), state }
     }
 
     /// The setting now.
@@ -64,68 +61,60 @@ impl PerformanceMode {
         self.setting().enabled
     }
 
-    /// Keeps the setting, and follows it. May wait for a disk.
+    /// Keeps the setting, and follows it. May wait for a disk. Without a state directory it lasts as long as the process.
     ///
     /// # Errors
     /// It cannot be kept; nothing changes then.
     pub(super) fn set(&self, enabled: bool) -> io::Result<Setting> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let new = Setting { enabled, source: Some(Source::Local) };
-        if let Some(file) = &self.file {
-            write(file, &new)?;
+        if self.state.missing().is_none() {
+            self.state.replace(FILE, &serde_json::to_vec(&new)?)?;
         }
         self.setting.send_replace(new);
         Ok(new)
     }
 }
 
-fn read(file: &Path) -> io::Result<Option<Setting>> {
-    match fs::read(file) {
-        Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Beside it, then in its place: a process that dies midway leaves the old file whole.
-fn write(file: &Path, setting: &Setting) -> io::Result<()> {
-    let beside = file.with_extension("new");
-    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    new.write_all(&serde_json::to_vec(setting)?)?;
-    new.sync_all()?;
-    fs::rename(&beside, file)?;
-    match file.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
-        None => Ok(()),
-    }
+fn read(state: &StateDir) -> io::Result<Option<Setting>> {
+    let text = state.read(FILE, FILE_MAX)?;
+    Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn mode(dir: &std::path::Path) -> PerformanceMode {
+        PerformanceMode::load(Arc::new(StateDir::open(Some(dir), None).expect("usable")))
+    }
+
     #[test]
     fn what_was_set_outlives_the_process() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mode = PerformanceMode::load(Some(dir.path()));
-        assert_eq!(mode.setting(), Setting { enabled: true, source: None });
-        mode.set(false).expect("a writable directory");
-        let again = PerformanceMode::load(Some(dir.path()));
-        assert_eq!(again.setting(), Setting { enabled: false, source: Some(Source::Local) });
+        let first = mode(dir.path());
+        assert_eq!(first.setting(), Setting { enabled: true, source: None });
+        first.set(false).expect("a writable directory");
+        drop(first);
+        assert_eq!(mode(dir.path()).setting(), Setting { enabled: false, source: Some(Source::Local) });
     }
 
     #[test]
     fn what_cannot_be_kept_changes_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mode = PerformanceMode::load(Some(&dir.path().join("absent")));
+        let mode = mode(dir.path());
+        std::fs::create_dir(dir.path().join(format!("{FILE}.new"))).expect("a writable directory");
         assert!(mode.set(false).is_err());
         assert!(mode.is_enabled());
     }
 
     #[test]
-    fn a_broken_file_leaves_weir_observing() {
+    fn a_broken_file_leaves_weir_observing_and_no_directory_forgets() {
         let dir = tempfile::tempdir().expect("a directory");
-        fs::write(dir.path().join(FILE), "{\"enabled\":").expect("a writable directory");
-        assert!(PerformanceMode::load(Some(dir.path())).is_enabled());
+        std::fs::write(dir.path().join(FILE), "{\"enabled\":").expect("a writable directory");
+        assert!(mode(dir.path()).is_enabled());
+        let forgetful = PerformanceMode::load(Arc::new(StateDir::none("a test")));
+        assert_eq!(forgetful.set(false).map(|setting| setting.enabled).ok(), Some(false));
+        assert!(!forgetful.is_enabled());
     }
 }

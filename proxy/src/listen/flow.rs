@@ -14,8 +14,10 @@ use crate::base::metric::{Counters, Queue};
 use crate::ring::{self, Probe, Socket};
 use crate::trace::flow::{Closed, News, Note, Notes, Opened, Side, Verdict, is_denial};
 
-/// Open connections that one call of [`Teller::sample`] asks about, so that a worker with many serves between two.
+/// Open connections that one call of [`Teller::beat`] asks about, so that a worker with many serves between two.
 const SAMPLES_MAX: usize = 256;
+/// Ends that wait for room in the queue.
+const LATE_MAX: usize = 16_384;
 
 /// Tells control of one worker's connections.
 pub struct Teller {
@@ -26,6 +28,8 @@ pub struct Teller {
     open: RefCell<HashMap<u64, Probe, BuildMix>>,
     /// Cookies that the samples of this round have yet to come to.
     round: RefCell<Vec<u64>>,
+    /// Ends that found the queue full: without them their flows would stay open for ever.
+    late: RefCell<Vec<Note>>,
 }
 
 /// An open connection that control knows of. When it is dropped, before its socket is, control learns of the end.
@@ -39,7 +43,7 @@ impl Teller {
     /// What the worker of this number tells.
     pub fn new(notes: Arc<Notes>, worker: usize, counters: Arc<Counters>) -> Rc<Self> {
         let worker = u16::try_from(worker).unwrap_or(u16::MAX);
-        Rc::new(Self { notes, worker, counters, open: RefCell::default(), round: RefCell::default() })
+        Rc::new(Self { notes, worker, counters, open: RefCell::default(), round: RefCell::default(), late: RefCell::default() })
     }
 
     /// An accepted connection; none if nobody wants to hear of it, or it is no TCP.
@@ -98,8 +102,10 @@ impl Teller {
         self.tell(cookie, News::Request(Box::new(verdict)));
     }
 
-    /// Tells how the next few open connections stand, if anybody wants to know; each has its turn.
-    pub fn sample(&self) {
+    /// To be called now and then: tells what the queue had no room for, and, if anybody wants to know, how the next few
+    /// open connections stand; each has its turn.
+    pub fn beat(&self) {
+        self.tell_late();
         let wanted = self.notes.wanted();
         if !(wanted.requests && wanted.tcp_info) {
             return;
@@ -117,8 +123,21 @@ impl Teller {
     }
 
     fn tell(&self, cookie: u64, news: News) {
-        if !self.notes.send(Note { cookie, at: ring::now(), news }) {
+        let Err(note) = self.notes.send(Note { cookie, at: ring::now(), news }) else { return };
+        let mut late = self.late.borrow_mut();
+        if matches!(note.news, News::Closed(_)) && late.len() < LATE_MAX {
+            late.push(note);
+        } else {
             self.counters.lost(Queue::Flow);
+        }
+    }
+
+    fn tell_late(&self) {
+        let mut late = self.late.borrow_mut();
+        while let Some(note) = late.pop() {
+            if let Err(note) = self.notes.send(note) {
+                return late.push(note);
+            }
         }
     }
 }

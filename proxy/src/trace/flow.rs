@@ -134,9 +134,9 @@ impl Default for Notes {
 }
 
 impl Notes {
-    /// Queues a note. On `false` it is lost: count it under [`crate::base::metric::Queue::Flow`].
-    pub fn send(&self, note: Note) -> bool {
-        self.queue.push(note).is_ok()
+    /// Queues a note, or gives it back where there is no room.
+    pub fn send(&self, note: Note) -> Result<(), Note> {
+        self.queue.push(note)
     }
 
     /// The oldest note that waits.
@@ -166,10 +166,10 @@ mod tests {
     fn a_full_queue_refuses_and_goes_on_in_order() {
         let notes = Notes::default();
         let note = |cookie| Note { cookie, at: Instant::default(), news: News::Closed(Box::default()) };
-        let sent = (0..NOTES_MAX as u64 + 5).filter(|&cookie| notes.send(note(cookie))).count();
+        let sent = (0..NOTES_MAX as u64 + 5).filter(|&cookie| notes.send(note(cookie)).is_ok()).count();
         assert_eq!(sent, NOTES_MAX);
         assert_eq!(notes.take().map(|note| note.cookie), Some(0));
-        assert!(notes.send(note(7)));
+        assert!(notes.send(note(7)).is_ok());
     }
 
     #[test]

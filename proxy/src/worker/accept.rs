@@ -143,8 +143,8 @@ impl Worker {
         };
         self.counters.reason(reason);
         self.found(&Denial { listener, dst_port, client, status: 0, ..denial });
-        self.flows.refused(socket, listener, reason, rule);
         socket.set_linger_reset();
+        self.flows.refused(socket, listener, reason, rule);
     }
 }
 

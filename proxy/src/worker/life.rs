@@ -46,7 +46,7 @@ async fn beat(worker: Rc<Worker>) {
             worker.balancers.borrow_mut().follow(worker.current().live.routes());
         }
         worker.forget_retired();
-        worker.flows.sample();
+        worker.flows.beat();
         worker.publish();
         sleep_until(now + BEAT).await;
     }

@@ -215,6 +215,54 @@ choices! {
 }
 
 choices! {
+    /// What becomes of packets that the kernel half would drop.
+    pub enum KernelMode {
+        /// They pass, and are counted.
+        DryRun = "dry_run",
+        /// Nothing looks at them.
+        Off = "off",
+        /// They are dropped.
+        Enforce = "enforce",
+    }
+}
+
+choices! {
+    /// Where the kernel half meets packets.
+    pub enum KernelAttach {
+        /// In the driver if it can, else behind it.
+        Auto = "auto",
+        /// In the driver.
+        Native = "native",
+        /// Behind the driver.
+        Generic = "generic",
+    }
+}
+
+choices! {
+    /// Whether connections go to the worker of the CPU that received them.
+    pub enum KernelSteer {
+        /// If that loads no worker too much.
+        Auto = "auto",
+        /// Always.
+        On = "on",
+        /// Never.
+        Off = "off",
+    }
+}
+
+choices! {
+    /// A part of the kernel half.
+    pub enum KernelGroup {
+        /// Drops packets.
+        Drop = "drop",
+        /// Reports what TCP does.
+        Flow = "flow",
+        /// Steers connections.
+        Steer = "steer",
+    }
+}
+
+choices! {
     /// A cookie's SameSite attribute.
     pub enum SameSite {
         /// Lax.

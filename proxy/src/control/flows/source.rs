@@ -11,12 +11,9 @@ pub trait FlowSource: Send + Sync {
     /// What the facts rest on now; it may change while the process lives, as programs are lost and attached again.
     fn kind(&self) -> Kind;
 
-    /// Whether events of connections that are not weir's may come: a cgroup that others share, or the whole host. The
-    /// table then keeps nothing for a cookie that no worker has named within a short time.
-    fn sees_foreign(&self) -> bool;
-
     /// Hands over the events that wait, oldest first; those of kind OPEN and CLOSE with their record. Called each 10 ms
-    /// by one task.
+    /// by one task. Those of connections that are not weir's may be among them, where a cgroup is shared or the whole host
+    /// is looked at: the table keeps nothing for long that no worker has named.
     fn drain(&self, take: &mut dyn FnMut(&Event, Option<&Flow>));
 
     /// Events that the kernel could not queue since the start.
@@ -61,10 +58,6 @@ pub struct Absent;
 impl FlowSource for Absent {
     fn kind(&self) -> Kind {
         Kind::None
-    }
-
-    fn sees_foreign(&self) -> bool {
-        false
     }
 
     fn drain(&self, _: &mut dyn FnMut(&Event, Option<&Flow>)) {}

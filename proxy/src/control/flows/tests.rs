@@ -11,6 +11,7 @@ use weir_common::abi::wire::Wire;
 use super::*;
 use crate::base::Reason;
 use crate::base::id::RequestId;
+use crate::control::state::StateDir;
 use crate::trace::flow::{Closed, News, Note, Opened, Side, Verdict};
 
 const S: u64 = 1_000_000_000;
@@ -38,8 +39,11 @@ struct Fake {
 }
 
 impl Fake {
+    /// Calls, each program's in their order: the two do not wait for each other.
     fn calls(&self) -> Vec<(&'static str, bool)> {
-        self.calls.lock().expect("no panic").clone()
+        let mut calls = self.calls.lock().expect("no panic").clone();
+        calls.sort_by_key(|(name, _)| *name);
+        calls
     }
 
     fn close(&self, cookie: u64, path: &[u8]) {
@@ -54,10 +58,6 @@ impl Fake {
 impl FlowSource for Fake {
     fn kind(&self) -> Kind {
         Kind::SockOps
-    }
-
-    fn sees_foreign(&self) -> bool {
-        false
     }
 
     fn drain(&self, take: &mut dyn FnMut(&Event, Option<&Record>)) {
@@ -98,7 +98,7 @@ struct Bench {
 
 fn bench() -> Bench {
     let (fake, notes) = (Arc::<Fake>::default(), Arc::<Notes>::default());
-    let mode = Arc::new(PerformanceMode::load(None));
+    let mode = Arc::new(PerformanceMode::load(Arc::new(StateDir::none("a test"))));
     let limits = Limits { table: Bounds { open_max: 10_000, closed_max: 10_000 }, readers_max: 2 };
     let flows = Flows::new(Parts {
         node_id: "n1".into(),
@@ -131,7 +131,7 @@ impl Bench {
     }
 
     fn note(&self, cookie: u64, news: News) {
-        assert!(self.notes.send(Note { cookie, at: clock(), news }));
+        assert!(self.notes.send(Note { cookie, at: clock(), news }).is_ok());
     }
 
     fn open(&self, cookie: u64, port: u16) {
@@ -384,13 +384,13 @@ async fn performance_mode_ends_streams_detaches_programs_and_forgets() {
     bench.open(1, 1_000);
     bench.until_called(&[("flow", true), ("wire", true)]).await;
     bench.mode.set(false).expect("kept in memory");
-    bench.until_called(&[("flow", true), ("wire", true), ("flow", false), ("wire", false)]).await;
+    bench.until_called(&[("flow", true), ("flow", false), ("wire", true), ("wire", false)]).await;
     while next(&mut feed).await.is_some() {}
     assert!(!bench.notes.wanted().connections);
     assert_eq!(bench.flows.count().open, 0);
     bench.note(1, News::Closed(Box::default()));
     bench.mode.set(true).expect("kept in memory");
-    let calls = [("flow", true), ("wire", true), ("flow", false), ("wire", false), ("flow", true)];
+    let calls = [("flow", true), ("flow", false), ("flow", true), ("wire", true), ("wire", false)];
     bench.until_called(&calls).await;
     assert!(bench.notes.wanted().connections);
 }

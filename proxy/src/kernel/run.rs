@@ -1,0 +1,300 @@
+//! The one task that keeps the programs and their maps: on news at once, else ten times a second.
+
+mod dropping;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::sync::{mpsc, watch};
+
+use super::flow::Flows;
+use super::network::Network;
+use super::object::Failure;
+use super::probe::Obstacle;
+use super::samples::Samples;
+use super::status::{self, Status, Warning};
+use super::steer::Steer;
+use super::{Order, Shown, Wanted, Workers};
+use crate::control::flows::source::FlowSource;
+use crate::base::Instant;
+use crate::config::value::KernelSteer;
+use crate::policy::tier::Promotion;
+use dropping::Dropping;
+
+/// Promotions and known sources wait so long at most.
+const TURN: Duration = Duration::from_millis(100);
+/// From one sweep of what has ended, and one status, to the next.
+const SWEEP: Duration = Duration::from_secs(1);
+/// From one look at the links to the next.
+const VERIFY: Duration = Duration::from_secs(5);
+/// How soon what could not be attached is tried again: doubled each time, to the second.
+const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// How soon it is looked again whether workers serve.
+const SOON: Duration = Duration::from_millis(5);
+/// News of one kind taken in a turn.
+const AT_ONCE: usize = 1024;
+
+/// What the task listens to.
+pub(super) struct Inputs {
+    pub(super) wanted: watch::Receiver<Arc<Wanted>>,
+    pub(super) network: watch::Receiver<Arc<Network>>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) promotions: mpsc::Receiver<Promotion>,
+    pub(super) known: mpsc::Receiver<Vec<std::net::IpAddr>>,
+}
+
+/// What it works with.
+pub(super) struct Beside {
+    pub(super) clock: fn() -> Instant,
+    pub(super) workers: Arc<dyn Workers>,
+    pub(super) samples: Samples,
+    pub(super) flows: Arc<Flows>,
+    pub(super) obstacle: Option<Obstacle>,
+    pub(super) status: watch::Sender<Arc<Status>>,
+}
+
+/// When something is tried again that has failed.
+pub(super) struct Backoff {
+    wait: Duration,
+    due: Instant,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { wait: RETRY[0], due: Instant::default() }
+    }
+}
+
+impl Backoff {
+    /// Whether it is time.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.due
+    }
+
+    /// It has failed again, or has not.
+    pub(super) fn note(&mut self, failed: bool, now: Instant) {
+        if failed {
+            self.due = now + self.wait;
+            self.wait = (self.wait * 2).min(RETRY[1]);
+        } else {
+            *self = Self::default();
+        }
+    }
+}
+
+/// The task.
+pub(super) struct Driver {
+    beside: Beside,
+    dropping: Dropping,
+    steer: Option<Steer>,
+    steer_failure: Option<Failure>,
+    backoff: Backoff,
+    swept: Instant,
+    verified: Instant,
+    /// Sources whose connections each worker has not been told to reset yet.
+    cuts: Vec<Vec<Arc<[IpNet]>>>,
+}
+
+impl Driver {
+    pub(super) fn new(beside: Beside) -> Self {
+        let workers = beside.workers.count();
+        Self {
+            dropping: Dropping::new(beside.obstacle.clone(), beside.samples.clone()),
+            beside,
+            steer: None,
+            steer_failure: None,
+            backoff: Backoff::default(),
+            swept: Instant::default(),
+            verified: Instant::default(),
+            cuts: vec![Vec::new(); workers],
+        }
+    }
+
+    /// Runs for as long as somebody wants something.
+    pub(super) async fn run(mut self, mut inputs: Inputs) {
+        while !self.beside.workers.serve() {
+            tokio::time::sleep(SOON).await;
+        }
+        let _ = inputs.network.changed().await;
+        let mut turns = tokio::time::interval(TURN);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut news = true;
+        loop {
+            if news {
+                self.follow(&inputs);
+            }
+            self.turn(&mut inputs);
+            news = tokio::select! {
+                changed = inputs.wanted.changed() => if changed.is_err() { return } else { true },
+                Ok(()) = inputs.network.changed() => true,
+                Some(order) = inputs.orders.recv() => { self.obey(order); false }
+                _ = turns.tick() => false,
+            };
+        }
+    }
+
+    /// Does what a new configuration, a new listener or a new address asks for. Loading takes some milliseconds.
+    fn follow(&mut self, inputs: &Inputs) {
+        let wanted = Arc::clone(&inputs.wanted.borrow());
+        let network = Arc::clone(&inputs.network.borrow());
+        let now = (self.beside.clock)();
+        tokio::task::block_in_place(|| {
+            self.follow_steer(&wanted);
+            self.beside.flows.configure(&wanted.kernel);
+            self.dropping.follow(wanted, network, now);
+        });
+        self.cut();
+        self.publish();
+    }
+
+    fn follow_steer(&mut self, wanted: &Wanted) {
+        let workers = &*self.beside.workers;
+        if wanted.kernel.steer == KernelSteer::Off || workers.count() < 2 || self.beside.obstacle.is_some() {
+            (self.steer, self.steer_failure) = (None, None);
+            return;
+        }
+        if self.steer.is_none() {
+            match Steer::load(workers.count()) {
+                Ok(steer) => (self.steer, self.steer_failure) = (Some(steer), None),
+                Err(failure) => self.steer_failure = Some(failure),
+            }
+        }
+        if let Some(steer) = &mut self.steer {
+            steer.follow(workers);
+        }
+    }
+
+    fn turn(&mut self, inputs: &mut Inputs) {
+        let now = (self.beside.clock)();
+        let promotions = std::iter::from_fn(|| inputs.promotions.try_recv().ok()).take(AT_ONCE);
+        promotions.for_each(|promotion| self.dropping.promote(promotion, now));
+        let known = std::iter::from_fn(|| inputs.known.try_recv().ok()).take(AT_ONCE);
+        known.for_each(|sources| self.dropping.know(sources, now));
+        self.cut();
+        if now.since(self.verified) >= VERIFY {
+            self.verified = now;
+            self.verify();
+        }
+        if self.backoff.is_due(now) && self.falls_short() {
+            tokio::task::block_in_place(|| self.dropping.attach(now));
+            let failed = self.falls_short();
+            self.backoff.note(failed, now);
+        }
+        if now.since(self.swept) >= SWEEP {
+            self.swept = now;
+            self.sweep(inputs, now);
+        }
+    }
+
+    fn falls_short(&self) -> bool {
+        self.dropping.falls_short()
+    }
+
+    fn verify(&mut self) {
+        let (flows, dropping) = (&self.beside.flows, &mut self.dropping);
+        tokio::task::block_in_place(|| {
+            flows.verify();
+            dropping.verify();
+        });
+    }
+
+    fn sweep(&mut self, inputs: &Inputs, now: Instant) {
+        self.dropping.sweep(now);
+        if let Some(steer) = &mut self.steer {
+            let workers = &*self.beside.workers;
+            steer.turn(inputs.wanted.borrow().kernel.steer, &workers.cores(), workers, now);
+        }
+        self.publish();
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now = (self.beside.clock)();
+        // Whoever asked may have gone.
+        match order {
+            Order::Deny { source, ttl, reason, reply } => {
+                let _ = reply.send(self.dropping.deny(source, ttl, reason, now));
+            }
+            Order::Release { source, reply } => {
+                let released = self.dropping.release(source);
+                let _ = reply.send(released.map(|entry| Shown { source, entry }));
+            }
+            Order::List { after, limit, reply } => {
+                let _ = reply.send(self.dropping.list(after, limit));
+            }
+        }
+        self.cut();
+    }
+
+    /// Tells workers whose connections to reset.
+    fn cut(&mut self) {
+        if let Some(denied) = self.dropping.take_cuts() {
+            self.cuts.iter_mut().for_each(|waiting| waiting.push(Arc::clone(&denied)));
+        }
+        for (worker, waiting) in self.cuts.iter_mut().enumerate() {
+            let told = waiting.iter().take_while(|denied| self.beside.workers.cut(worker, denied)).count();
+            waiting.drain(..told);
+            // A worker that stands still has no connection served meanwhile: what is denied longest is cut by time.
+            let excess = waiting.len().saturating_sub(AT_ONCE);
+            waiting.drain(..excess);
+        }
+    }
+
+    fn publish(&self) {
+        let (mut status, mut warnings) = self.dropping.status();
+        let (flows, flow_warnings) = self.beside.flows.status();
+        status.groups.extend(flows);
+        status.groups.push(self.steer_status());
+        warnings.extend(flow_warnings);
+        let failure = self.steer_failure.iter();
+        warnings.extend(failure.map(|it| Warning { code: it.code, hint: format!("steer: {}", it.why) }));
+        if let Some(obstacle) = &self.beside.obstacle {
+            // Said once, not once for each group.
+            warnings.retain(|warning| warning.code != obstacle.code());
+            warnings.insert(0, obstacle_warning(obstacle));
+        }
+        status.lost += self.beside.flows.lost();
+        status.warnings = warnings;
+        self.beside.status.send_replace(Arc::new(status));
+    }
+
+    fn steer_status(&self) -> status::Group {
+        let name = "steer";
+        match (&self.steer, &self.steer_failure, &self.beside.obstacle) {
+            (Some(steer), ..) => steer.status(),
+            (None, Some(failure), _) => status::Group::failed(name, failure.why.clone()),
+            (None, None, Some(obstacle)) => status::Group::failed(name, obstacle.to_string()),
+            _ if self.beside.workers.count() < 2 => status::Group::off(name, "there is one worker"),
+            _ => status::Group::off(name, "kernel.steer is off"),
+        }
+    }
+}
+
+fn obstacle_warning(obstacle: &Obstacle) -> Warning {
+    let cure = match obstacle {
+        Obstacle::TooOld(_) => "the kernel half needs Linux 6.1",
+        Obstacle::Missing(_) => "give weir all of CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, as its systemd unit does",
+        Obstacle::Blocked(_) => "let the container's seccomp profile and the host's lockdown permit bpf(2)",
+    };
+    Warning { code: obstacle.code(), hint: format!("{obstacle}; {cure}; limits hold in weir alone") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_come_after_one_second_then_twice_as_long_up_to_a_minute() {
+        let mut backoff = Backoff::default();
+        let mut now = Instant::from_nanos(1);
+        assert!(backoff.is_due(now));
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            backoff.note(true, now);
+            assert!(!backoff.is_due(now + Duration::from_secs(seconds) - Duration::from_millis(1)));
+            now = now + Duration::from_secs(seconds);
+            assert!(backoff.is_due(now));
+        }
+        backoff.note(false, now);
+        assert!(backoff.is_due(now));
+    }
+}

@@ -1,0 +1,463 @@
+//! What is dropped: the group, what its maps should hold, who is denied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use weir_common::abi::drop::{Denied, denied, map};
+
+use crate::base::Instant;
+use crate::config::value::KernelMode;
+use crate::kernel::allow::{Allow, canonical};
+use crate::kernel::deny::{By, Deny, Entry, Refused};
+use crate::kernel::drop::{Drop, Sizes, Tables};
+use crate::kernel::link;
+use crate::kernel::network::Network;
+use crate::kernel::object::Failure;
+use crate::kernel::probe::Obstacle;
+use crate::kernel::rules::Rules;
+use crate::kernel::samples::Samples;
+use crate::kernel::scope::{self, Place, Scope};
+use crate::kernel::status::{self, Counts, Status, Warning};
+use crate::kernel::{Shown, Wanted, allowed};
+use crate::policy::tier::Promotion;
+
+/// Its state.
+pub(super) struct Dropping {
+    obstacle: Option<Obstacle>,
+    samples: Samples,
+    reader: Option<tokio::task::JoinHandle<()>>,
+    rules: Arc<Rules>,
+    wanted: Option<Arc<Wanted>>,
+    places: Vec<Place>,
+    unknown: Vec<String>,
+    allow: Allow,
+    deny: Deny,
+    group: Option<Drop>,
+    failure: Option<Failure>,
+    refused: Vec<(Place, link::Refused)>,
+    network: Arc<Network>,
+    /// Entries that there was no room for when maps were last filled.
+    overflow: bool,
+    cuts: Vec<IpNet>,
+    /// Of groups that are gone.
+    counts_before: Counts,
+    full_before: BTreeMap<&'static str, u64>,
+}
+
+impl Dropping {
+    pub(super) fn new(obstacle: Option<Obstacle>, samples: Samples) -> Self {
+        Self {
+            obstacle,
+            samples,
+            reader: None,
+            rules: Arc::default(),
+            wanted: None,
+            places: Vec::new(),
+            unknown: Vec::new(),
+            allow: Allow::default(),
+            deny: Deny::new(0),
+            group: None,
+            failure: None,
+            refused: Vec::new(),
+            network: Arc::default(),
+            overflow: false,
+            cuts: Vec::new(),
+            counts_before: Counts::default(),
+            full_before: BTreeMap::new(),
+        }
+    }
+
+    /// Does what a new configuration, listener or address asks for.
+    pub(super) fn follow(&mut self, wanted: Arc<Wanted>, network: Arc<Network>, now: Instant) {
+        let kernel = &wanted.kernel;
+        let enforced = self.enforces();
+        self.deny.resize(usize::try_from(kernel.deny_max).unwrap_or(usize::MAX));
+        self.places = scope::places(&kernel.interfaces, &wanted.bound, &network);
+        self.unknown = scope::unknown(&kernel.interfaces, &network).into_iter().map(str::to_owned).collect();
+        self.allow = allowed(&wanted, &network);
+        self.network = network;
+        self.wanted = Some(Arc::clone(&wanted));
+        let gone = self.deny.keep_rules(|rule| wanted.rules.contains(rule));
+        let let_in = self.deny.keep_denied(&self.allow);
+        self.forget(gone.into_iter().chain(let_in), "its rule is gone, or it is allowed");
+        self.reload(now);
+        self.sync();
+        self.attach(now);
+        if self.enforces() && !enforced {
+            self.cuts.extend(self.deny.entries().keys());
+        }
+    }
+
+    /// Loads the group where there is something to attach it to, and unloads it where it is off.
+    fn reload(&mut self, now: Instant) {
+        let Some(wanted) = self.wanted.clone() else { return };
+        if wanted.kernel.mode == KernelMode::Off || self.obstacle.is_some() {
+            self.unload();
+            let gone = self.deny.clear();
+            self.forget(gone, "the kernel half is off");
+            return;
+        }
+        let sizes = Sizes::of(&wanted.kernel);
+        let suits = self.group.as_ref().is_some_and(|group| group.sizes == sizes);
+        if suits || self.places.is_empty() && self.group.is_none() {
+            return;
+        }
+        match Drop::load(sizes) {
+            Ok(group) => self.replace(group, now),
+            Err(failure) => self.failure = Some(failure),
+        }
+    }
+
+    /// Puts a group in the place of the one before it, its maps filled first.
+    fn replace(&mut self, mut group: Drop, now: Instant) {
+        self.failure = None;
+        if let Some(ring) = group.take_samples() {
+            let reader = tokio::spawn(self.samples.clone().read(ring, Arc::clone(&self.rules)));
+            self.reader.replace(reader).inspect(tokio::task::JoinHandle::abort);
+        }
+        let mut before = self.group.replace(group);
+        self.sync();
+        self.deny.expire(now);
+        let entries: Vec<_> = self.deny.entries().iter().map(|(source, entry)| (*source, entry.clone())).collect();
+        for (source, entry) in entries {
+            self.write(source, &entry);
+        }
+        if let (Some(before), Some(group)) = (&mut before, &mut self.group) {
+            group.take_links(before);
+        }
+        before.into_iter().for_each(|before| self.settle(&before));
+    }
+
+    fn unload(&mut self) {
+        self.reader.take().inspect(tokio::task::JoinHandle::abort);
+        (self.failure, self.refused) = (None, Vec::new());
+        if let Some(group) = self.group.take() {
+            self.settle(&group);
+        }
+    }
+
+    /// Keeps what a group has counted.
+    fn settle(&mut self, group: &Drop) {
+        self.counts_before = self.counts_before.plus(&group.counts());
+        for (map, refused) in &group.full {
+            *self.full_before.entry(map).or_default() += refused;
+        }
+    }
+
+    fn sync(&mut self) {
+        let (Some(wanted), Some(group)) = (&self.wanted, &mut self.group) else { return };
+        let scope = Scope::of(&wanted.bound, &self.network);
+        let (bans, overflow) = bans(wanted, group.sizes.prefixes as usize, &self.rules);
+        self.overflow = overflow || scope.refused > 0 || self.allow.refused > 0;
+        let used = bans.values().copied().chain(self.deny.entries().values().map(|entry| self.rules.number(&name(entry))));
+        let used: BTreeSet<u32> = used.collect();
+        group.sync(&Tables::of(&scope, &self.allow, bans), &wanted.kernel);
+        self.rules.keep(&used);
+    }
+
+    /// Attaches where the group should be and is not.
+    pub(super) fn attach(&mut self, now: Instant) {
+        if self.failure.is_some() {
+            self.reload(now);
+        }
+        let (Some(wanted), Some(group)) = (&self.wanted, &mut self.group) else { return };
+        self.refused = group.attach(&self.places, wanted.kernel.attach);
+    }
+
+    /// Looks whether the links still hold.
+    pub(super) fn verify(&mut self) {
+        for place in self.group.iter_mut().flat_map(Drop::lost) {
+            tracing::warn!(interface = place.name, "drop program was detached");
+        }
+    }
+
+    /// Whether something should be attached and is not.
+    pub(super) fn falls_short(&self) -> bool {
+        let attached = self.group.as_ref().map_or(0, |group| group.links().count());
+        self.failure.is_some() || self.group.is_some() && attached < self.places.len()
+    }
+
+    fn enforces(&self) -> bool {
+        self.group.is_some() && self.wanted.as_ref().is_some_and(|wanted| wanted.kernel.mode == KernelMode::Enforce)
+    }
+
+    /// Denies a client that a rule has denied too often.
+    pub(super) fn promote(&mut self, promotion: Promotion, now: Instant) {
+        if self.group.is_none() {
+            return self.deny.refuse(Refused::Off);
+        }
+        let listed = self.wanted.as_ref().is_some_and(|wanted| {
+            wanted.rules.iter().any(|rule| rule.table == promotion.table && rule.name == promotion.rule)
+        });
+        // Its rule was removed while the promotion was on its way.
+        if !listed {
+            return;
+        }
+        let (table, rule, address) = (promotion.table, Arc::clone(&promotion.rule), promotion.address);
+        match self.deny.promote(promotion, &self.allow, now) {
+            Ok(Some(source)) if self.put(source) => {
+                let ttl = self.deny.entries().get(&source).map_or(0, |entry| entry.ttl.as_secs());
+                let enforced = self.enforces();
+                tracing::info!(%source, table, %rule, ttl_s = ttl, enforced, "source denied in the kernel");
+            }
+            Ok(_) => {}
+            Err(why) => tracing::debug!(source = %address, table, %rule, why = why.word(), "source not denied"),
+        }
+    }
+
+    /// Denies a source for an operator.
+    pub(super) fn deny(&mut self, source: IpNet, ttl: Duration, reason: Arc<str>, now: Instant) -> Result<(), Refused> {
+        if self.group.is_none() {
+            return Err(Refused::Off);
+        }
+        self.deny.add(source, ttl, Arc::clone(&reason), &self.allow, now)?;
+        if !self.put(source) {
+            return Err(Refused::Full);
+        }
+        tracing::info!(%source, %reason, ttl_s = ttl.as_secs(), "source denied in the kernel by an operator");
+        Ok(())
+    }
+
+    /// Writes a source's entry, and has its connections cut if it is enforced.
+    fn put(&mut self, source: IpNet) -> bool {
+        let Some(entry) = self.deny.entries().get(&source).cloned() else { return false };
+        if !self.write(source, &entry) {
+            self.deny.refused_by_map(source);
+            return false;
+        }
+        if self.enforces() {
+            self.cuts.push(source);
+        }
+        true
+    }
+
+    fn write(&mut self, source: IpNet, entry: &Entry) -> bool {
+        let (Some(wanted), Some(group)) = (&self.wanted, &mut self.group) else { return false };
+        let value = Denied {
+            expires_ns: entry.expires.nanos(),
+            packets: entry.packets,
+            bytes: entry.bytes,
+            rule: self.rules.number(&name(entry)),
+            flags: match entry.by {
+                By::Rule(_) => denied::PROMOTED,
+                By::Operator(_) => denied::OPERATOR,
+            },
+        };
+        group.deny(source, value, &wanted.kernel)
+    }
+
+    /// Lets a source in again.
+    pub(super) fn release(&mut self, source: IpNet) -> Option<Entry> {
+        let entry = self.deny.release(source)?;
+        let entry = self.erase(source, entry);
+        tracing::info!(%source, packets = entry.packets, bytes = entry.bytes, "source released in the kernel");
+        Some(entry)
+    }
+
+    /// Takes a source out of the map; its entry with the last count.
+    fn erase(&mut self, source: IpNet, mut entry: Entry) -> Entry {
+        if let (Some(wanted), Some(group)) = (&self.wanted, &mut self.group)
+            && let Some((packets, bytes)) = group.release(source, &wanted.kernel)
+        {
+            (entry.packets, entry.bytes) = (packets, bytes);
+        }
+        entry
+    }
+
+    fn forget(&mut self, gone: impl IntoIterator<Item = (IpNet, Entry)>, why: &'static str) {
+        for (source, entry) in gone {
+            let Entry { packets, bytes, .. } = self.erase(source, entry);
+            tracing::info!(%source, packets, bytes, why, "source no longer denied in the kernel");
+        }
+    }
+
+    /// Takes out what has ended.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        let ended = self.deny.expire(now);
+        self.forget(ended, "its time is over");
+    }
+
+    /// Notes sources that have sent a whole request head.
+    pub(super) fn know(&mut self, sources: Vec<std::net::IpAddr>, now: Instant) {
+        let (Some(wanted), Some(group)) = (&self.wanted, &mut self.group) else { return };
+        let syn = &wanted.kernel.syn;
+        if (syn.rate > 0 || syn.total > 0) && !syn.known_ttl.is_zero() {
+            group.know(sources, (now + syn.known_ttl).nanos());
+        }
+    }
+
+    /// Denied sources by address, with what they have dropped, and how many there are.
+    pub(super) fn list(&mut self, after: Option<IpNet>, limit: usize) -> (Vec<Shown>, usize) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, |after| Excluded(canonical(after)));
+        let entries = self.deny.entries();
+        let mut shown: Vec<_> = entries
+            .range((from, Unbounded))
+            .take(limit)
+            .map(|(source, entry)| Shown { source: *source, entry: entry.clone() })
+            .collect();
+        let all = entries.len();
+        for Shown { source, entry } in &mut shown {
+            if let Some((packets, bytes)) = self.group.as_ref().and_then(|group| group.denied(*source)) {
+                (entry.packets, entry.bytes) = (packets, bytes);
+                self.deny.count(*source, packets, bytes);
+            }
+        }
+        (shown, all)
+    }
+
+    /// Sources whose connections are to be reset.
+    pub(super) fn take_cuts(&mut self) -> Option<Arc<[IpNet]>> {
+        (!self.cuts.is_empty()).then(|| std::mem::take(&mut self.cuts).into())
+    }
+
+    /// The group's status, and its warnings.
+    pub(super) fn status(&self) -> (Status, Vec<Warning>) {
+        let counts = self.group.as_ref().map(Drop::counts).unwrap_or_default().plus(&self.counts_before);
+        let refusals = self.deny.refusals();
+        let status = Status {
+            mode: self.wanted.as_ref().map_or(KernelMode::DryRun, |wanted| wanted.kernel.mode).word(),
+            groups: vec![self.group_status()],
+            warnings: Vec::new(),
+            packets: counts.packets(),
+            skipped: counts.skipped(),
+            pressure_s: counts.pressed_ns / 1_000_000_000,
+            promotions: status::Promotions {
+                made: self.deny.promoted(),
+                refused: refusals.map(|(why, count)| status::Refusals { why: why.word(), count }).into(),
+            },
+            lost: counts.lost + self.samples.lost(),
+        };
+        (status, self.warnings())
+    }
+
+    fn group_status(&self) -> status::Group {
+        let name = "drop";
+        let Some(group) = &self.group else { return self.absent(name) };
+        let here = group.links().map(|(place, mode)| status::Link {
+            place: place.name.clone(),
+            mode: Some(mode.word()),
+            error: None,
+        });
+        let not_here = self.refused.iter().map(|(place, why)| status::Link {
+            place: place.name.clone(),
+            mode: None,
+            error: Some(self.refusal(place, why).1),
+        });
+        let generic = group.links().any(|(_, mode)| mode == link::Mode::Generic);
+        let attached = group.links().count();
+        let state = match (attached, self.places.len()) {
+            (_, 0) => status::State::Off,
+            (0, _) => status::State::Failed,
+            (some, all) if some < all => status::State::Partial,
+            _ => status::State::Attached,
+        };
+        let why = match self.refused.first() {
+            Some((place, why)) => Some(self.refusal(place, why).1),
+            None => self.places.is_empty().then(|| self.no_place()),
+        };
+        let mode = (attached > 0).then_some(if generic { "generic" } else { "native" });
+        let full = |map| {
+            let now = group.full.get(map).copied().unwrap_or(0);
+            now + self.full_before.get(map).copied().unwrap_or(0)
+        };
+        let maps = group.sizes_now().map(|(name, entries, max)| status::Map { name, entries, max, full: full(name) });
+        status::Group {
+            name,
+            state,
+            mode,
+            why,
+            programs: vec![group.program_id()],
+            links: here.chain(not_here).collect(),
+            maps: maps.into(),
+        }
+    }
+
+    fn absent(&self, name: &'static str) -> status::Group {
+        match (&self.wanted, &self.obstacle, &self.failure) {
+            (Some(wanted), ..) if wanted.kernel.mode == KernelMode::Off => status::Group::off(name, "kernel.mode is off"),
+            (_, Some(obstacle), _) => status::Group::failed(name, obstacle.to_string()),
+            (_, _, Some(failure)) => status::Group::failed(name, failure.why.clone()),
+            (Some(_), ..) => status::Group::off(name, self.no_place()),
+            (None, ..) => status::Group::off(name, "not loaded yet"),
+        }
+    }
+
+    fn no_place(&self) -> String {
+        match &self.wanted {
+            Some(wanted) if wanted.kernel.interfaces.is_empty() => "kernel.interfaces names none".to_owned(),
+            _ if !self.unknown.is_empty() => format!("there is no interface {}", self.unknown.join(", ")),
+            _ => "no interface has a public listener's address".to_owned(),
+        }
+    }
+
+    /// A refusal as a warning's code, and in words.
+    fn refusal(&self, place: &Place, why: &link::Refused) -> (&'static str, String) {
+        match why {
+            link::Refused::Busy => {
+                let holder = self.network.interface(place.index).and_then(|interface| interface.program);
+                let holder = holder.map_or("another program".to_owned(), |id| format!("program {id}"));
+                ("XDP_SLOT_BUSY", format!("{}: {holder} is there, or at an interface above or below", place.name))
+            }
+            link::Refused::Unsupported(error) => ("XDP_UNSUPPORTED", format!("{}: {error}", place.name)),
+        }
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        let mut warnings: Vec<Warning> = Vec::new();
+        let mut warn = |code, hint: String| warnings.push(Warning { code, hint });
+        if let Some(failure) = &self.failure {
+            warn(failure.code, format!("drop: {}", failure.why));
+        }
+        for (place, why) in &self.refused {
+            let (code, hint) = self.refusal(place, why);
+            warn(code, hint);
+        }
+        let asked = self.wanted.as_ref().map(|wanted| wanted.kernel.attach);
+        let links = self.group.iter().flat_map(Drop::links);
+        let generic: Vec<_> = links.filter(|(_, mode)| *mode == link::Mode::Generic).map(|(place, _)| &*place.name).collect();
+        if !generic.is_empty() && asked != Some(crate::config::value::KernelAttach::Generic) {
+            let hint = format!("{}: the driver cannot; packets are dropped behind it, at half the speed", generic.join(", "));
+            warn("XDP_GENERIC", hint);
+        }
+        if !self.unknown.is_empty() && self.group.is_some() {
+            warn("XDP_UNSUPPORTED", format!("there is no interface {}", self.unknown.join(", ")));
+        }
+        if self.is_full() {
+            warn("KERNEL_MAP_FULL", "some entries found no room and hold in weir alone: see kernel.deny_max, prefixes_max".to_owned());
+        }
+        warnings
+    }
+
+    fn is_full(&self) -> bool {
+        let Some(group) = &self.group else { return false };
+        let full = |name: &str| group.sizes_now().iter().any(|row| row.0 == name && row.1.is_some_and(|n| n >= row.2));
+        self.overflow || full(map::DENY)
+    }
+}
+
+/// Bans for the maps, and whether some found no room.
+fn bans(wanted: &Wanted, room: usize, rules: &Rules) -> (BTreeMap<IpNet, u32>, bool) {
+    let (mut bans, mut left, mut overflow) = (BTreeMap::new(), [room; 2], false);
+    let enabled = wanted.kernel.bans;
+    for (network, rule) in wanted.bans.iter().filter(|_| enabled) {
+        let network = canonical(*network);
+        let left = &mut left[usize::from(matches!(network, IpNet::V6(_)))];
+        if *left == 0 {
+            overflow = true;
+        } else if bans.insert(network, rules.number(rule)).is_none() {
+            *left -= 1;
+        }
+    }
+    (bans, overflow)
+}
+
+/// What samples call an entry.
+fn name(entry: &Entry) -> String {
+    match &entry.by {
+        By::Rule(rule) => rule.name.to_string(),
+        By::Operator(_) => "operator".to_owned(),
+    }
+}

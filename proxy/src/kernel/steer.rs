@@ -1,0 +1,182 @@
+//! The steer group: each new connection goes to the worker of the CPU that received it, where that is no loss.
+
+mod slots;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::mpsc;
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, ReusePortSockArray};
+use aya::programs::SkReuseport;
+use weir_common::abi::steer::{GROUPS_MAX, LISTENERS_MAX, PROGRAM, SLOTS_MAX, map};
+use weir_common::abi::{Endpoint, Plain};
+
+use super::object::{self, Failure, Group};
+use super::{Workers, status};
+use crate::base::Instant;
+use crate::config::value::KernelSteer;
+use slots::{Judge, slots};
+
+/// One worker's socket of a listener; closed as soon as the map knows it, so that it ends when the worker closes its own.
+pub struct Listening {
+    /// The worker.
+    pub worker: usize,
+    /// Where it is bound.
+    pub address: SocketAddr,
+    /// A duplicate.
+    pub fd: OwnedFd,
+}
+
+/// The loaded group.
+pub(super) struct Steer {
+    object: aya::Ebpf,
+    id: u32,
+    groups: HashMap<MapData, <Endpoint as Plain>::Octets, u32>,
+    slots: Array<MapData, u32>,
+    listeners: ReusePortSockArray<MapData>,
+    count: PerCpuArray<MapData, u64>,
+    workers: usize,
+    held: BTreeMap<SocketAddr, u32>,
+    /// Those that did not take the program.
+    errors: BTreeMap<SocketAddr, String>,
+    judge: Judge,
+    filled: Vec<u32>,
+}
+
+impl Steer {
+    /// Loads. Nothing is attached.
+    pub(super) fn load(workers: usize) -> Result<Self, Failure> {
+        let mut object = object::open(Group::Steer, &[])?;
+        let id = object::load(&mut object, PROGRAM, SkReuseport::load)?.id;
+        Ok(Self {
+            id,
+            groups: object::take(&mut object, map::GROUPS)?,
+            slots: object::take(&mut object, map::SLOTS)?,
+            listeners: object::take(&mut object, map::LISTENERS)?,
+            count: object::take(&mut object, map::STEER_COUNT)?,
+            object,
+            workers,
+            held: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            judge: Judge::default(),
+            filled: Vec::new(),
+        })
+    }
+
+    /// Has each worker's listening sockets in the map, and the program at each of their groups. Waits for workers, a
+    /// little: one that stands still has its connections spread by the kernel.
+    pub(super) fn follow(&mut self, workers: &dyn Workers) {
+        let sockets = gather(workers, self.workers);
+        let mut addresses: Vec<_> = sockets.iter().map(|socket| socket.address).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let room = (LISTENERS_MAX as usize / self.workers.max(1)).min(GROUPS_MAX as usize);
+        let bases: BTreeMap<_, _> = addresses.into_iter().take(room).zip((0..).step_by(self.workers)).collect();
+        self.empty(&bases);
+        for socket in &sockets {
+            if let Some(base) = bases.get(&socket.address) {
+                let index = base + u32::try_from(socket.worker).unwrap_or(u32::MAX);
+                // A socket that stays out is chosen by the kernel's hash alone.
+                let _ = self.listeners.set(index, &socket.fd.as_raw_fd(), 0);
+            }
+        }
+        for (address, base) in &bases {
+            let _ = self.groups.insert(Endpoint::from(*address).octets(), base, 0);
+        }
+        self.attach(&sockets, &bases);
+        self.held = bases;
+    }
+
+    fn empty(&mut self, wanted: &BTreeMap<SocketAddr, u32>) {
+        for (address, base) in &self.held {
+            if !wanted.contains_key(address) {
+                let _ = self.groups.remove(&Endpoint::from(*address).octets());
+            }
+            for worker in 0..u32::try_from(self.workers).unwrap_or(0) {
+                let _ = self.listeners.clear_index(&(base + worker));
+            }
+        }
+    }
+
+    fn attach(&mut self, sockets: &[Listening], bases: &BTreeMap<SocketAddr, u32>) {
+        self.errors.clear();
+        let Some(program) = self.object.program(PROGRAM) else { return };
+        let Ok(program) = <&SkReuseport>::try_from(program) else { return };
+        for address in bases.keys() {
+            let Some(socket) = sockets.iter().find(|socket| socket.address == *address) else { continue };
+            if let Err(error) = program.attach(socket.fd.as_fd()) {
+                self.errors.insert(*address, Failure::refused("attach", &error).why);
+            }
+        }
+    }
+
+    /// Once a second: which CPU's connections go where.
+    pub(super) fn turn(&mut self, wanted: KernelSteer, cores: &[usize], workers: &dyn Workers, now: Instant) {
+        let counts = self.count.get(&0, 0).map(|each| each.iter().copied().collect::<Vec<_>>()).unwrap_or_default();
+        let map = slots(counts.len().min(SLOTS_MAX as usize), cores, self.workers, |worker| workers.stalls(worker));
+        let steers = match wanted {
+            KernelSteer::On => true,
+            KernelSteer::Off => false,
+            KernelSteer::Auto => self.judge.steers(&counts, &map, self.workers, now),
+        };
+        let map = if steers { map } else { Vec::new() };
+        if map != self.filled {
+            tracing::info!(steers, "connections are steered to the worker of their CPU");
+            for cpu in 0..map.len().max(self.filled.len()) {
+                let slot = map.get(cpu).copied().unwrap_or(weir_common::abi::steer::SLOT_EMPTY);
+                let _ = self.slots.set(u32::try_from(cpu).unwrap_or(u32::MAX), slot, 0);
+            }
+            self.filled = map;
+        }
+    }
+
+    pub(super) fn status(&self) -> status::Group {
+        let mode = if self.filled.is_empty() { "watching" } else { "steering" };
+        let link = |address: &SocketAddr| {
+            let error = self.errors.get(address).cloned();
+            status::Link { place: address.to_string(), mode: error.is_none().then_some(mode), error }
+        };
+        let links: Vec<_> = self.held.keys().map(link).collect();
+        let state = match links.iter().filter(|link| link.error.is_some()).count() {
+            0 => status::State::Attached,
+            all if all == links.len() => status::State::Failed,
+            _ => status::State::Partial,
+        };
+        let map = |name, entries: usize, max: u32| status::Map {
+            name,
+            entries: Some(entries as u64),
+            max: max.into(),
+            full: 0,
+        };
+        status::Group {
+            name: "steer",
+            state,
+            mode: Some(mode),
+            why: links.iter().find_map(|link| link.error.clone()),
+            programs: vec![self.id],
+            maps: vec![
+                map(map::GROUPS, self.held.len(), GROUPS_MAX),
+                map(map::LISTENERS, self.held.len() * self.workers, LISTENERS_MAX),
+            ],
+            links,
+        }
+    }
+}
+
+/// What the workers listen on.
+fn gather(workers: &dyn Workers, count: usize) -> Vec<Listening> {
+    let (tell, told) = mpsc::channel();
+    let asked = (0..count).filter(|worker| workers.share_listeners(*worker, &tell)).count();
+    drop(tell);
+    let end = std::time::Instant::now() + std::time::Duration::from_millis(500);
+    let mut sockets = Vec::new();
+    for _ in 0..asked {
+        let left = end.saturating_duration_since(std::time::Instant::now());
+        match told.recv_timeout(left) {
+            Ok(some) => sockets.extend(some),
+            Err(_) => break,
+        }
+    }
+    sockets
+}
