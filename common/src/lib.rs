@@ -1,14 +1,14 @@
 //! What kernel and user space share: map keys and values, packet decoding, limiter arithmetic, the verdict.
 #![no_std]
 
-#[cfg(any(test, feature = "tables"))]
+#[cfg(any(test, feature = "oracle"))]
 extern crate std;
 
 pub mod abi;
 pub mod gcra;
+#[cfg(any(test, feature = "oracle"))]
+pub mod oracle;
 pub mod packet;
 pub mod pressure;
 pub mod sketch;
-#[cfg(any(test, feature = "tables"))]
-pub mod tables;
 pub mod verdict;

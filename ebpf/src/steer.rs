@@ -57,10 +57,9 @@ fn endpoint(ctx: &SkReuseportContext) -> Endpoint {
             unsafe { addr_of!((*socket).$($field)+).read_volatile() }
         }};
     }
-    let address = if read!(family) == AF_INET {
-        Address::v4(read!(src_ip4))
-    } else {
-        Address::v6([read!(src_ip6[0]), read!(src_ip6[1]), read!(src_ip6[2]), read!(src_ip6[3])])
-    };
+    // Both are read before one is chosen: LLVM would make one load at an offset that varies of two in two branches.
+    let v4 = read!(src_ip4);
+    let v6 = [read!(src_ip6[0]), read!(src_ip6[1]), read!(src_ip6[2]), read!(src_ip6[3])];
+    let address = if read!(family) == AF_INET { Address::v4(v4) } else { Address::v6(v6) };
     Endpoint::new(address, read!(src_port) as u16)
 }

@@ -4,9 +4,11 @@
 mod api;
 mod audit;
 mod bans;
+mod clients;
 pub mod facts;
 pub mod flows;
 mod geoip;
+mod kernel;
 mod live;
 pub mod log;
 mod performance;
@@ -36,6 +38,7 @@ pub use supervisor::{Reported, Reports};
 use crate::base::Instant;
 use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
+use crate::kernel::{Fed, Home, Samples};
 use crate::policy::finding::{Denial, Outlet};
 use crate::policy::rule::RuleTable;
 use crate::trace::flow::Notes;
@@ -85,6 +88,10 @@ pub struct Wiring {
     pub findings: Arc<Outlet>,
     /// What they tell of connections.
     pub flows: Arc<Notes>,
+    /// The cgroup of weir's sockets.
+    pub home: Option<Home>,
+    /// What they tell the kernel half.
+    pub fed: Fed,
     /// The rest of the process.
     pub process: Arc<dyn Process>,
 }
@@ -186,7 +193,8 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, process } = wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, home, fed, process } =
+        wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
@@ -230,20 +238,31 @@ fn run(
     tokio::spawn(watching.run(readiness_out));
 
     let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
+    let clients = Arc::new(clients::Clients::default());
+    let around = kernel::Around {
+        clock,
+        facts: Arc::clone(&facts),
+        process: Arc::clone(&process),
+        seen: seen.clone(),
+        bans: bans.tables(),
+        trust: trust.clone(),
+        clients: Arc::clone(&clients),
+    };
+    let (samples, _early_drops) = Samples::channel();
+    let kernel = kernel::start(around, home, fed, samples);
     let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {
         node_id: Arc::clone(&node_id),
         clock,
         notes,
-        source: Arc::new(flows::source::Absent),
+        source: Arc::clone(kernel.flows()) as Arc<dyn flows::source::FlowSource>,
         mode: Arc::clone(&performance),
         limits: Box::new(move || (&bounds.standing().adopted.snapshot.document.flows).into()),
         notes_lost: Box::new(move || lost.iter().map(|counters| counters.lost_count(Queue::Flow)).sum()),
     });
     tokio::spawn(Arc::clone(&flows).run());
 
-    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
     let (asked, banned, located) = (seen.clone(), bans.tables(), geoip.tables());
     let explain = move |question: &Question| {
         let standing = asked.standing();
@@ -268,6 +287,8 @@ fn run(
         readiness,
         bans,
         audit: Arc::clone(&audit),
+        clients,
+        kernel,
         explain: Box::new(explain),
         flows,
         performance,

@@ -222,6 +222,11 @@ impl Kernel {
     }
 }
 
+/// What a client is denied by: its IPv4 address, or the /64 of its IPv6 address.
+pub fn source_of(client: IpAddr) -> Option<IpNet> {
+    deny::key(allow::host(client))
+}
+
 /// Everything that is never dropped: what is wanted, what the machine has.
 fn allowed(wanted: &Wanted, network: &network::Network) -> Allow {
     let machine = network.addresses().chain(network.gateways.iter().copied()).map(allow::host);

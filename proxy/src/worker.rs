@@ -3,6 +3,7 @@
 mod accept;
 mod findings;
 mod fleet;
+mod kernel;
 mod life;
 mod message;
 mod process;
@@ -27,7 +28,6 @@ use crate::policy::finding::{Findings, Outlet};
 use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
-use crate::policy::tier::Promotion;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
@@ -67,8 +67,8 @@ pub struct Worker {
     findings: RefCell<Findings>,
     /// The first of them is there.
     findings_begun: ring::Event,
-    /// To the kernel half: clients that it is to drop.
-    promotions: Box<dyn Fn(Promotion) -> bool>,
+    /// To the kernel half.
+    kernel: kernel::Side,
     /// This node's name.
     pub node_id: Arc<str>,
     /// Whether a wake for this worker found its mailbox full since this was last asked.
@@ -115,13 +115,6 @@ impl Worker {
     /// Whether it takes no further requests.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
-    }
-
-    /// Asks control to have the kernel drop a client; a full queue loses that, and counts. Its next denials ask again.
-    pub fn promote(&self, promotion: Promotion) {
-        if !(self.promotions)(promotion) {
-            self.counters.lost(crate::base::metric::Queue::Promotion);
-        }
     }
 
     /// Sends a fact about an endpoint to control; a full queue loses it, and counts.
@@ -220,6 +213,12 @@ impl Current {
     /// The same with other bans.
     fn with_bans(&self, bans: Arc<Bans>) -> Self {
         Self { bans, ..self.clone() }
+    }
+
+    /// Whether the kernel half tells known sources from others.
+    fn knows_sources(&self) -> bool {
+        let syn = &self.snapshot.document.kernel.syn;
+        (syn.rate > 0 || syn.total > 0) && !syn.known_ttl.is_zero()
     }
 
     fn with_geoip(&self, geoip: Arc<GeoIp>) -> Self {

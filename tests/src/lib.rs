@@ -12,6 +12,8 @@ pub mod exchange;
 pub mod load;
 pub mod message;
 pub mod metrics;
+pub mod netns;
+pub mod object;
 pub mod origin;
 pub mod ports;
 pub mod process;

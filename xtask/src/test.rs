@@ -21,23 +21,23 @@ pub(crate) struct Options {
 /// Runs all tests.
 pub(crate) fn run(options: &Options) -> Outcome {
     raise_descriptor_limit();
-    let missing = programs::provide(!options.no_install);
+    let without = without(&programs::provide(!options.no_install));
     let nextest = nextest(!options.no_install)?;
     // One selection of packages and targets for everything, so that features are the same and nothing is built twice.
     // `--bins` is there for the binary under test, which no test target of its own package asks for.
     succeed(&mut cargo(&["build", "--workspace", "--bins", "--tests"]))?;
-    succeed(&mut nextest_run(&nextest, options.expression.as_deref(), &missing))?;
-    unprivileged(&nextest, options.expression.as_deref(), &missing)?;
+    succeed(&mut nextest_run(&nextest, options.expression.as_deref(), &without))?;
+    unprivileged(&nextest, options.expression.as_deref(), &without)?;
     // nextest does not run them. Only crates with a library can have any.
     succeed(&mut cargo(&["test", "--quiet", "--doc", "--workspace"]))?;
-    left_out(&missing);
+    left_out(&without);
     Ok(())
 }
 
-fn nextest_run(nextest: &PathBuf, expression: Option<&str>, missing: &[programs::Program]) -> Command {
+fn nextest_run(nextest: &PathBuf, expression: Option<&str>, without: &[Without]) -> Command {
     let mut command = Command::new(nextest);
     command.args(["nextest", "run", "--workspace"]).current_dir(root());
-    if let Some(expression) = filter(expression, missing) {
+    if let Some(expression) = filter(expression, without) {
         command.args(["-E", &expression]);
     }
     command
@@ -50,13 +50,13 @@ const NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups --bound
 
 /// Runs the suites that drive the binary once more as a user without any capability: everything but the kernel half
 /// must work there too. The tests of the kernel half itself, and those that take the whole machine, ran before.
-fn unprivileged(nextest: &PathBuf, expression: Option<&str>, missing: &[programs::Program]) -> Outcome {
+fn unprivileged(nextest: &PathBuf, expression: Option<&str>, without: &[Without]) -> Outcome {
     if !programs::is_root() {
         return Ok(());
     }
     let asked = expression.map_or_else(String::new, |asked| format!("({asked}) and "));
     let asked = format!("{asked}package(weir-tests) and not binary(/^kernel/) and not test(/heavy::/)");
-    let mut command = nextest_run(nextest, Some(&asked), missing);
+    let mut command = nextest_run(nextest, Some(&asked), without);
     let runner = if reaches_target(NOBODY) { NOBODY } else { POWERLESS };
     eprintln!("xtask: the suites once more, without capabilities: {runner}");
     command.args(["--no-tests", "pass"]).env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner);
@@ -71,16 +71,38 @@ fn reaches_target(runner: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// The tests that run: those asked for, less those whose program is missing.
-fn filter(asked: Option<&str>, missing: &[programs::Program]) -> Option<String> {
-    let without = missing.iter().map(|program| format!("not test(/{}/)", program.tests));
+/// Tests that are left out, as a nextest filter expression, and what is missing for them.
+type Without = (&'static str, String);
+
+fn without(missing: &[programs::Program]) -> Vec<Without> {
+    let programs = missing.iter().map(|program| (program.tests, program.command.to_owned()));
+    let kernel = (!privileged()).then(|| (programs::KERNEL, "the right to load eBPF and make networks".to_owned()));
+    programs.chain(kernel).collect()
+}
+
+/// Whether this process has the capabilities that tests of the kernel's half need.
+fn privileged() -> bool {
+    const NET_ADMIN: u32 = 12;
+    const NET_RAW: u32 = 13;
+    const SYS_ADMIN: u32 = 21;
+    const PERFMON: u32 = 38;
+    const BPF: u32 = 39;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    [NET_ADMIN, NET_RAW, SYS_ADMIN, PERFMON, BPF].iter().all(|bit| effective >> bit & 1 == 1)
+}
+
+/// The tests that run: those asked for, less those that something is missing for.
+fn filter(asked: Option<&str>, without: &[Without]) -> Option<String> {
+    let without = without.iter().map(|(tests, _)| format!("not {tests}"));
     let all: Vec<_> = asked.map(|asked| format!("({asked})")).into_iter().chain(without).collect();
     (!all.is_empty()).then(|| all.join(" and "))
 }
 
-fn left_out(missing: &[programs::Program]) {
-    for program in missing {
-        eprintln!("LEFT OUT: every test named *{}*, for {} is missing", program.tests, program.command);
+fn left_out(without: &[Without]) {
+    for (tests, missing) in without {
+        eprintln!("LEFT OUT: {tests}, for {missing} is missing");
     }
 }
 
@@ -112,7 +134,8 @@ mod tests {
     fn tests_of_missing_programs_are_left_out() {
         assert_eq!(filter(None, &[]), None);
         let node = programs::PROGRAMS.iter().find(|p| p.command == "node").copied();
-        let missing: Vec<_> = node.into_iter().collect();
+        let missing = without(node.as_slice());
+        let missing: Vec<_> = missing.into_iter().filter(|(_, what)| what == "node").collect();
         assert_eq!(filter(None, &missing).as_deref(), Some("not test(/node/)"));
         assert_eq!(filter(Some("test(x)"), &missing).as_deref(), Some("(test(x)) and not test(/node/)"));
     }

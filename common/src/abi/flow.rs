@@ -80,9 +80,9 @@ plain! {
         pub segs_in: u32,
         /// Segments sent.
         pub segs_out: u32,
-        /// Octets received; SYN and FIN count.
+        /// Octets received; the peer's FIN counts as one.
         pub bytes_received: u64,
-        /// Octets sent and acknowledged; SYN and FIN count.
+        /// Octets sent and acknowledged; our FIN counts as one, and so does our SYN where we connected.
         pub bytes_acked: u64,
         /// Our address.
         pub local: Address,

@@ -137,3 +137,42 @@ fn keys_are_spread_and_the_rows_differ() {
     let sixes: Vec<_> = (0..1000_u32).map(|at| place(Address::v6([at.to_be(), 0, 0, 0]), 7)).collect();
     assert!(sixes.iter().collect::<std::collections::HashSet<_>>().len() > 950);
 }
+
+/// A cell to which something happens behind one of its owner's steps.
+struct Watched<'a> {
+    cell: &'a AtomicU64,
+    step: &'a dyn Fn(),
+}
+
+impl Cell for Watched<'_> {
+    fn load(&self) -> u64 {
+        let held = Cell::load(self.cell);
+        (self.step)();
+        held
+    }
+
+    fn exchange(&self, old: u64, new: u64) -> u64 {
+        let held = self.cell.exchange(old, new);
+        (self.step)();
+        held
+    }
+}
+
+/// All interleavings of a charge with a whole one of another CPU, from every state of two cells that matters.
+#[test]
+fn a_charge_between_any_two_steps_of_another_is_not_over() {
+    for (at, first, second) in (0..8).flat_map(|at| [(at, 0, 0), (at, 0, 300), (at, 300, 0), (at, 100, 100)]) {
+        let cells = [AtomicU64::new(first), AtomicU64::new(second)];
+        let limit = limit(100, 2);
+        let (steps, other) = (core::cell::Cell::new(0), core::cell::Cell::new(None));
+        let step = || {
+            if steps.replace(steps.get() + 1) == at {
+                other.set(Some(charge(&[Shared(&cells[0]), Shared(&cells[1])], 0, limit)));
+            }
+        };
+        let own = charge(&cells.each_ref().map(|cell| Watched { cell, step: &step }), 0, limit);
+        let admitted = [Some(own), other.get()].iter().filter(|one| **one == Some(Charge::Admitted)).count() as u64;
+        let room = (200 - first.min(second)) / 100;
+        assert!(admitted <= room, "{admitted} of {room} from {first}, {second} at step {at}");
+    }
+}

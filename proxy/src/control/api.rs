@@ -27,6 +27,7 @@ pub(super) use stats::Window;
 
 use super::audit::Audit;
 use super::bans::BanList;
+use super::clients::Clients;
 use super::flows::Flows;
 use super::live::FlipTable;
 use super::performance::PerformanceMode;
@@ -36,6 +37,7 @@ use super::resolver::Resolver;
 use super::supervisor::Seen;
 use super::{Clock, Facts, probe};
 use crate::base::Instant;
+use crate::kernel::Kernel;
 use crate::base::metric::{Class, Counters, RouteTable};
 use crate::policy::rule::RuleTable;
 
@@ -60,6 +62,8 @@ pub(super) struct State {
     pub(super) readiness: watch::Receiver<Arc<Readiness>>,
     pub(super) bans: Arc<BanList>,
     pub(super) audit: Arc<Audit>,
+    pub(super) clients: Arc<Clients>,
+    pub(super) kernel: Kernel,
     pub(super) explain: Explain,
     pub(super) flows: Arc<Flows>,
     pub(super) performance: Arc<PerformanceMode>,

@@ -3,14 +3,16 @@
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::Facts;
 use crate::base::Instant;
 use crate::config::{Document, Problems, Snapshot};
 use crate::files::Log;
+use crate::kernel::Listening;
 use crate::policy::ban::Bans;
 use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
@@ -81,6 +83,13 @@ pub trait Process: Send + Sync + 'static {
 
     /// Gives a worker the next table of bans. Does not block; false if its mailbox is full.
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool;
+
+    /// Has a worker hand out duplicates of its listening sockets. Does not block; false if its mailbox is full.
+    fn share_listeners(&self, worker: usize, tell: &mpsc::Sender<Vec<Listening>>) -> bool;
+
+    /// Has a worker reset the connections of sources that the kernel denies, sorted. Does not block; false if its
+    /// mailbox is full.
+    fn cut(&self, worker: usize, denied: &Arc<[IpNet]>) -> bool;
 
     /// Gives a worker the next databases of addresses. Does not block; false if its mailbox is full.
     fn locate(&self, worker: usize, geoip: &Arc<GeoIp>) -> bool;

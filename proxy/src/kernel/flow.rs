@@ -62,7 +62,7 @@ struct Sizes {
 /// What keeps the program where it is.
 enum Held {
     Cgroup(OwnedFd),
-    Tracepoint(BtfTracePointLink),
+    Tracepoint { _link: BtfTracePointLink },
 }
 
 struct Flow {
@@ -256,7 +256,7 @@ impl Flow {
             .map_err(|error: aya::programs::ProgramError| refused(&error))?;
         let id = attached.attach().map_err(|error| refused(&error))?;
         let link = attached.take_link(id).map_err(|error| refused(&error))?;
-        Self::take(Held::Tracepoint(link), sizes, program, &mut object)
+        Self::take(Held::Tracepoint { _link: link }, sizes, program, &mut object)
     }
 
     fn take(held: Held, sizes: Sizes, program: Loaded, object: &mut aya::Ebpf) -> Result<Self, Failure> {
@@ -274,14 +274,14 @@ impl Flow {
     fn holds(&self) -> bool {
         match &self.held {
             Held::Cgroup(link) => sys::link_holds(link.as_fd()).unwrap_or(false),
-            Held::Tracepoint(_) => true,
+            Held::Tracepoint { .. } => true,
         }
     }
 
     fn kind(&self) -> Kind {
         match self.held {
             Held::Cgroup(_) => Kind::SockOps,
-            Held::Tracepoint(_) => Kind::Tracepoint,
+            Held::Tracepoint { .. } => Kind::Tracepoint,
         }
     }
 

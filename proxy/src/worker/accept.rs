@@ -20,7 +20,7 @@ const HANDSHAKE: Duration = Duration::from_millis(250);
 pub(super) struct Bound {
     listener: Arc<str>,
     address: Arc<str>,
-    socket: Rc<Listener>,
+    pub(super) socket: Rc<Listener>,
 }
 
 impl Worker {

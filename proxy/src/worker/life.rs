@@ -26,6 +26,7 @@ pub(super) async fn live(worker: Rc<Worker>, mailbox: Mailbox<Message>, first: A
     ring::spawn(beat(worker.clone()));
     ring::spawn(tick_logs(worker.clone()));
     ring::spawn(super::findings::send(worker.clone()));
+    ring::spawn(super::kernel::send(worker.clone()));
     loop {
         match mailbox.recv().await {
             Message::Drain { deadline } => return drain(&worker, &mailbox, deadline).await,
@@ -98,6 +99,9 @@ impl Worker {
             Message::Bans(bans) => self.ban(bans),
             Message::GeoIp(geoip) => self.locate(geoip),
             Message::Listen(socket) => self.listen(socket),
+            // Who asked may have given up waiting.
+            Message::ShareListeners(tell) => drop(tell.send(self.listening())),
+            Message::KernelDenied(denied) => self.cut_denied(&denied),
             Message::Wake(wake) => self.balancers.borrow().wake(wake),
             Message::FlushLogs(told) => {
                 self.current().logs.iter().for_each(|log| log.borrow_mut().flush());

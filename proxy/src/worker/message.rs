@@ -4,10 +4,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use ipnet::IpNet;
+
 use crate::base::Instant;
 use crate::base::metric::RouteCells;
 use crate::config::Snapshot;
 use crate::files::Log;
+use crate::kernel::Listening;
 use crate::listen::Quota;
 use crate::policy::ban::Bans;
 use crate::policy::geoip::GeoIp;
@@ -29,6 +32,10 @@ pub enum Message {
     GeoIp(Arc<GeoIp>),
     /// A listener that could not be bound before now is.
     Listen(NewSocket),
+    /// Hand out duplicates of the listening sockets, for the kernel to choose among.
+    ShareListeners(Sender<Vec<Listening>>),
+    /// Reset the connections of these sources, sorted: the kernel drops their packets.
+    KernelDenied(Arc<[IpNet]>),
     /// Stop accepting, close what is idle, finish the rest until `deadline`, cut what is left then.
     Drain {
         /// When what is left is cut; a second message may bring it forward.

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ipnet::IpNet;
 
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
@@ -16,6 +19,7 @@ use crate::control::facts::ListenerFact;
 use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
 use crate::control::{self, Facts, Ground, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
+use crate::kernel::{Feeds, Listening};
 use crate::listen::{Bind, Crowd, Opened, Quota, open};
 use crate::policy::ban::Bans;
 use crate::policy::finding::Outlet;
@@ -112,7 +116,13 @@ impl Process {
     ///
     /// # Errors
     /// The workers, or the log writer, could not start.
-    pub fn start(source: Source, workers: u32, node_id: &str, reports: Reports) -> Result<(Self, Fleet), FleetError> {
+    pub fn start(
+        source: Source,
+        workers: u32,
+        node_id: &str,
+        reports: Reports,
+        kernel: Feeds,
+    ) -> Result<(Self, Fleet), FleetError> {
         let workers = if workers == 0 { cores().len().max(1) } else { workers as usize };
         let flows = Arc::<Notes>::default();
         let findings = Arc::<Outlet>::default();
@@ -120,10 +130,10 @@ impl Process {
             facts: Arc::new(Facts::new(workers)),
             counters: (0..workers).map(|_| Arc::default()).collect(),
             reports: Arc::new(move |report| reports.send(report)),
-            promotions: Arc::new(|_| false),
             crowd: Crowd::new(descriptors()),
             flows: flows.clone(),
             findings: findings.clone(),
+            kernel,
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
@@ -304,6 +314,13 @@ impl Process {
         };
         let bound = state.bound.keys().map(|address| fact(address, None));
         let unbound = state.unbound.iter().map(|(address, error)| fact(address, Some(error.clone())));
+        let on_tcp = |((_, address), port): (&Address, &u16)| {
+            let address: SocketAddr = address.parse().ok()?;
+            Some(SocketAddr::new(address.ip(), *port))
+        };
+        let mut on_tcp: Vec<_> = state.bound.iter().filter_map(on_tcp).collect();
+        on_tcp.sort_unstable();
+        self.facts.set_bound(on_tcp);
         self.facts.set_listeners(bound.chain(unbound).collect());
     }
 }
@@ -339,6 +356,14 @@ impl control::Process for Process {
 
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {
         self.send(worker, Message::Bans(bans.clone()))
+    }
+
+    fn share_listeners(&self, worker: usize, tell: &mpsc::Sender<Vec<Listening>>) -> bool {
+        self.send(worker, Message::ShareListeners(tell.clone()))
+    }
+
+    fn cut(&self, worker: usize, denied: &Arc<[IpNet]>) -> bool {
+        self.send(worker, Message::KernelDenied(denied.clone()))
     }
 
     fn locate(&self, worker: usize, geoip: &Arc<GeoIp>) -> bool {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::run::{find, succeed};
 
-/// A program, the Debian package that has it, and the word by which its tests are named.
+/// A program, the Debian package that has it, and which tests need it, as a nextest filter expression.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Program {
     pub(crate) command: &'static str,
@@ -12,15 +12,21 @@ pub(crate) struct Program {
     pub(crate) tests: &'static str,
 }
 
+/// Tests with networks, cgroups and eBPF programs of their own.
+pub(crate) const KERNEL: &str = "binary(/^kernel_/)";
+
 /// All of them.
 pub(crate) const PROGRAMS: &[Program] = &[
-    Program { command: "nginx", package: "nginx-light", tests: "nginx" },
-    Program { command: "wrk", package: "wrk", tests: "wrk" },
-    Program { command: "ab", package: "apache2-utils", tests: "_ab_" },
-    Program { command: "h2load", package: "nghttp2-client", tests: "h2load" },
-    Program { command: "node", package: "nodejs", tests: "node" },
-    Program { command: "curl", package: "curl", tests: "curl" },
-    Program { command: "python3", package: "python3", tests: "python" },
+    Program { command: "nginx", package: "nginx-light", tests: "test(/nginx/)" },
+    Program { command: "wrk", package: "wrk", tests: "test(/wrk/)" },
+    Program { command: "ab", package: "apache2-utils", tests: "test(/_ab_/)" },
+    Program { command: "h2load", package: "nghttp2-client", tests: "test(/h2load/)" },
+    Program { command: "node", package: "nodejs", tests: "test(/node/)" },
+    Program { command: "curl", package: "curl", tests: "test(/curl/)" },
+    Program { command: "python3", package: "python3", tests: "test(/python/)" },
+    Program { command: "ip", package: "iproute2", tests: KERNEL },
+    Program { command: "ss", package: "iproute2", tests: KERNEL },
+    Program { command: "tc", package: "iproute2", tests: KERNEL },
 ];
 
 /// Installs what is missing, if it may; says what still is.

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use crate::base::Reason;
 use crate::base::metric::{self, Counters, Phase, RouteTable};
 use crate::config::Document;
+use crate::kernel::Feeds;
 use crate::control::testing::{Remembering, clock, document, forwarding, until};
 use crate::control::{Control, Facts, Process, Reports, Settings, Signal, StartError, Wiring};
 
@@ -56,6 +57,8 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         state: Arc::new(crate::control::state::StateDir::none("a test")),
         findings: Arc::default(),
         flows: Arc::default(),
+        home: None,
+        fed: Feeds::channel().1,
         process: Arc::<Remembering>::default() as Arc<dyn Process>,
     };
     let control = Control::start(settings, wiring, document)?;

@@ -308,8 +308,9 @@ impl Dropping {
         (shown, all)
     }
 
-    /// Sources whose connections are to be reset.
+    /// Sources whose connections are to be reset, sorted.
     pub(super) fn take_cuts(&mut self) -> Option<Arc<[IpNet]>> {
+        self.cuts.sort_unstable();
         (!self.cuts.is_empty()).then(|| std::mem::take(&mut self.cuts).into())
     }
 
