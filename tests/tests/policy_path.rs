@@ -269,5 +269,5 @@ fn explain_shows_rules_with_the_predicate_that_fails() {
     let exit = command(&["explain", "GET", "http://a/login", "--config", config.to_str().expect("a path")]);
     let row = exit.stdout.lines().find(|line| line.starts_with("login")).unwrap_or_else(|| panic!("{}", exit.stdout));
     let words: Vec<_> = row.split_whitespace().collect();
-    assert_eq!(words, ["login", "rate_limit", "enforce", "failed", "method", "\"POST\"", "\"GET\""]);
+    assert_eq!(words, ["login", "rate_limit", "enforce", "failed", "method", "equals", "\"POST\"", "\"GET\""]);
 }

@@ -16,7 +16,7 @@ use crate::policy::rule::{self, Judged};
 use crate::policy::{Facts, Source};
 use crate::route::{Considered, Explanation, Query, Verdict};
 use crate::target::explain::rows;
-use crate::target::{Ask, Balancers, Live, RouteLive};
+use crate::target::{Ask, Balancers, RouteLive};
 use crate::worker::clock;
 
 /// Answers a question. Nothing is charged, counted or moved.
