@@ -193,19 +193,14 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, home, fed, process } =
-        wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, .. } = wiring;
+    let Wiring { flows: notes, home, fed, process, .. } = wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
     let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
-    let audit = audit::Audit::new(
-        first.audit.clone(),
-        findings,
-        Arc::clone(&state),
-        Arc::clone(&facts),
-        Arc::clone(&node_id),
-    );
+    let audit =
+        audit::Audit::new(first.audit.clone(), findings, Arc::clone(&state), Arc::clone(&facts), Arc::clone(&node_id));
     let denied = Arc::clone(&audit);
     let found = Box::new(move |denial: &Denial<'_>| denied.found(denial));
     let resolver = Arc::new(resolver::Resolver::start(Arc::clone(&facts), clock, dns_out, found));

@@ -263,7 +263,10 @@ fn performance_mode_switches_observation_off_and_on_and_outlives_the_process() {
     let mut tap = Tap::open(&weir, "", "");
     weir.get("/");
     tap.wait("flow", |_| true);
-    assert_eq!(put_mode(weir.management(), r#"{"enabled":false}"#), (200, json!({ "enabled": false, "source": "local" })));
+    assert_eq!(
+        put_mode(weir.management(), r#"{"enabled":false}"#),
+        (200, json!({ "enabled": false, "source": "local" }))
+    );
     while tap.next().is_some() {}
     let refuses = |weir: &Weir| {
         [FLOWS, STREAM].map(|path| {

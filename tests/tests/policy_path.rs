@@ -115,7 +115,10 @@ fn limits_are_charged_in_order_until_one_denies() {
     assert_eq!(denied.fields.first("Cache-Control"), Some("no-store"));
     assert!(denied.fields.first("X-Request-Id").is_some());
     let state = denied.fields.first("RateLimit").expect("what is left");
-    assert!(state.starts_with("\"first\";r=3;t=") && state.contains("\"second\";r=0;t=") && !state.contains("third"), "{state}");
+    assert!(
+        state.starts_with("\"first\";r=3;t=") && state.contains("\"second\";r=0;t=") && !state.contains("third"),
+        "{state}"
+    );
     let retry: u64 = denied.fields.first("Retry-After").expect("when").parse().expect("seconds");
     assert!((3590..=3600).contains(&retry), "{retry}");
     // The denier charged nothing, those before it did.

@@ -35,11 +35,7 @@ pub(super) struct Sizes {
 impl Sizes {
     pub(super) fn of(kernel: &Kernel) -> Self {
         let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        Self {
-            deny: count(kernel.deny_max),
-            prefixes: count(kernel.prefixes_max),
-            sources: count(kernel.sources_max),
-        }
+        Self { deny: count(kernel.deny_max), prefixes: count(kernel.prefixes_max), sources: count(kernel.sources_max) }
     }
 }
 
@@ -236,7 +232,8 @@ impl Drop {
 
     /// Forgets links whose interface is gone, or that somebody detached; their places.
     pub(super) fn lost(&mut self) -> Vec<Place> {
-        let lost: Vec<_> = self.links.iter().filter(|(_, link)| !link.holds()).map(|(place, _)| place.clone()).collect();
+        let lost: Vec<_> =
+            self.links.iter().filter(|(_, link)| !link.holds()).map(|(place, _)| place.clone()).collect();
         lost.iter().for_each(|place| drop(self.links.remove(place)));
         lost
     }

@@ -181,7 +181,12 @@ impl Flows {
                 why: (flow.kind() == Kind::Tracepoint).then(|| "there is no cgroup2: no round trips".to_owned()),
                 programs: vec![flow.program.id],
                 links: vec![status::Link { place: self.place(), mode: Some(word(flow.kind())), error: None }],
-                maps: vec![status::Map { name: flow::map::FLOWS, entries: Some(open), max: flow.sizes.flows.into(), full }],
+                maps: vec![status::Map {
+                    name: flow::map::FLOWS,
+                    entries: Some(open),
+                    max: flow.sizes.flows.into(),
+                    full,
+                }],
             };
         }
         match (&*lock(&self.failed), wanted) {
@@ -220,10 +225,15 @@ impl Flows {
         let mut warn = |code, hint: String| warnings.push(status::Warning { code, hint });
         match &self.home {
             _ if self.obstacle.is_some() => {}
-            None => warn("CGROUP2_MISSING", "mount cgroup2 for round trips and retransmissions of connections".to_owned()),
+            None => {
+                warn("CGROUP2_MISSING", "mount cgroup2 for round trips and retransmissions of connections".to_owned())
+            }
             Some(Home { kind: cgroup::Kind::Shared(why), dir }) => warn(
                 "CGROUP_SHARED",
-                format!("others' connections in {} are looked at too: give weir a cgroup of its own ({why})", dir.display()),
+                format!(
+                    "others' connections in {} are looked at too: give weir a cgroup of its own ({why})",
+                    dir.display()
+                ),
             ),
             Some(_) => {}
         }

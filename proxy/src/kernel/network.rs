@@ -241,7 +241,8 @@ mod tests {
 
     #[test]
     fn own_end_of_a_point_to_point_link_is_the_address() {
-        let mut network = Network { interfaces: vec![Interface { index: 5, ..Interface::default() }], gateways: vec![] };
+        let mut network =
+            Network { interfaces: vec![Interface { index: 5, ..Interface::default() }], gateways: vec![] };
         let mut message = AddressMessage::default();
         message.header.index = 5;
         let [near, far] = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];

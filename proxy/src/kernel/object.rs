@@ -37,13 +37,7 @@ const GROUPS: &[(Group, &[&str])] = &[
     ),
     (
         Group::Flow,
-        &[
-            flow::map::SYN_AT,
-            flow::map::FLOWS,
-            flow::map::FLOW_EVENTS,
-            flow::map::FLOW_CONF,
-            flow::map::FLOW_COUNT,
-        ],
+        &[flow::map::SYN_AT, flow::map::FLOWS, flow::map::FLOW_EVENTS, flow::map::FLOW_CONF, flow::map::FLOW_COUNT],
     ),
     (Group::Wire, &[wire::map::WIRE]),
     (Group::Steer, &[steer::map::GROUPS, steer::map::SLOTS, steer::map::LISTENERS, steer::map::STEER_COUNT]),

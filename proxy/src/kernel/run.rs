@@ -16,9 +16,9 @@ use super::samples::Samples;
 use super::status::{self, Status, Warning};
 use super::steer::Steer;
 use super::{Order, Shown, Wanted, Workers};
-use crate::control::flows::source::FlowSource;
 use crate::base::Instant;
 use crate::config::value::KernelSteer;
+use crate::control::flows::source::FlowSource;
 use crate::policy::tier::Promotion;
 use dropping::Dropping;
 

@@ -121,7 +121,10 @@ mod tests {
             ..Sample::default()
         };
         let drop = decode(&sample, &rules).expect("known");
-        assert_eq!((drop.source, drop.destination), ("192.0.2.1:4000".parse().unwrap(), "192.0.2.2:80".parse().unwrap()));
+        assert_eq!(
+            (drop.source, drop.destination),
+            ("192.0.2.1:4000".parse().unwrap(), "192.0.2.2:80".parse().unwrap())
+        );
         assert_eq!((drop.cause, drop.action, drop.rule.as_deref()), (Cause::Ban, Action::WouldDrop, Some("login")));
         assert_eq!(decode(&Sample { cause: 99, ..sample }, &rules), None);
         assert_eq!(decode(&Sample { rule: 0, ..sample }, &rules).and_then(|drop| drop.rule), None);

@@ -43,7 +43,14 @@ impl Teller {
     /// What the worker of this number tells.
     pub fn new(notes: Arc<Notes>, worker: usize, counters: Arc<Counters>) -> Rc<Self> {
         let worker = u16::try_from(worker).unwrap_or(u16::MAX);
-        Rc::new(Self { notes, worker, counters, open: RefCell::default(), round: RefCell::default(), late: RefCell::default() })
+        Rc::new(Self {
+            notes,
+            worker,
+            counters,
+            open: RefCell::default(),
+            round: RefCell::default(),
+            late: RefCell::default(),
+        })
     }
 
     /// An accepted connection; none if nobody wants to hear of it, or it is no TCP.

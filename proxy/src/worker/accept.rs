@@ -121,14 +121,7 @@ impl Worker {
         Ok(place)
     }
 
-    fn refuse(
-        &self,
-        socket: &Socket,
-        listener: &Arc<str>,
-        port: u16,
-        peer: Option<SocketAddr>,
-        refused: Refused,
-    ) {
+    fn refuse(&self, socket: &Socket, listener: &Arc<str>, port: u16, peer: Option<SocketAddr>, refused: Refused) {
         let client = peer.map(|peer| peer.ip().to_canonical());
         let dst_port = Some(port).filter(|port| *port != 0);
         let (denial, reason, rule) = match &refused {

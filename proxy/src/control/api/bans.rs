@@ -109,7 +109,8 @@ fn rows(state: &State, ip: Option<IpAddr>, origin: Option<Origin>, offset: usize
         }
         (_, None) => Vec::new(),
     };
-    let of_api = own.iter().filter(|own| origin != Some(Origin::Document) && ip.is_none_or(|ip| own.cidr.contains(&ip)));
+    let of_api =
+        own.iter().filter(|own| origin != Some(Origin::Document) && ip.is_none_or(|ip| own.cidr.contains(&ip)));
     let mut bans: Vec<Row> = of_document.into_iter().chain(of_api.map(row_of_own)).collect();
     let total = bans.len();
     bans = bans.into_iter().skip(offset).take(limit).collect();
@@ -182,7 +183,8 @@ pub(super) async fn make(
 /// Ends the API's ban of a CIDR.
 pub(super) async fn end(Shared(state): Shared<Arc<State>>, uri: Uri) -> Result<Json<Changed>, Refusal> {
     let query = Query::of(&uri, &["cidr"])?;
-    let text = query.one("cidr")?.ok_or_else(|| Refusal::bad_request("missing_key", "cidr is missing").field("cidr"))?;
+    let text =
+        query.one("cidr")?.ok_or_else(|| Refusal::bad_request("missing_key", "cidr is missing").field("cidr"))?;
     let cidr = cidr(&text)?;
     match state.bans.remove(cidr).await {
         Some((own, kept)) => Ok(Json(Changed { ban: row_of_own(&own), kept })),

@@ -14,19 +14,8 @@ use super::answer::{Query, Refusal};
 use crate::base::metric::Queue;
 use crate::control::audit::{Cursor, Filter, LIMIT_MAX, action, finding_type};
 
-const FILTERS: [&str; 11] = [
-    "policy_id",
-    "finding_type",
-    "source_group",
-    "src_ip",
-    "action",
-    "rule",
-    "q",
-    "since",
-    "until",
-    "limit",
-    "cursor",
-];
+const FILTERS: [&str; 11] =
+    ["policy_id", "finding_type", "source_group", "src_ip", "action", "rule", "q", "since", "until", "limit", "cursor"];
 
 type Answer = ([(HeaderName, &'static str); 1], Vec<u8>);
 

@@ -31,7 +31,9 @@ fn shown(audit: &Audit, filter: &Filter) -> Value {
 fn hosts(audit: &Audit) -> Vec<(String, u64)> {
     let shown = shown(audit, &Filter::default());
     let items = shown["items"].as_array().expect("a list").iter();
-    items.map(|item| (item["hostname"].as_str().unwrap_or_default().to_owned(), item["count"].as_u64().unwrap_or(0))).collect()
+    items
+        .map(|item| (item["hostname"].as_str().unwrap_or_default().to_owned(), item["count"].as_u64().unwrap_or(0)))
+        .collect()
 }
 
 #[test]

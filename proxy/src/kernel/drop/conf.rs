@@ -75,7 +75,10 @@ mod tests {
         let conf = conf(&kernel(""), [1, 2], Filled::default());
         assert_eq!((conf.armed, conf.dry_run, conf.samples, conf.pressure), (0, 1, 100, 10_000));
         assert_eq!(conf.seeds, [1, 2]);
-        assert_eq!((conf.source6, conf.parent4, conf.parent6), (Conf::IDLE.source6, Conf::IDLE.parent4, Conf::IDLE.parent6));
+        assert_eq!(
+            (conf.source6, conf.parent4, conf.parent6),
+            (Conf::IDLE.source6, Conf::IDLE.parent4, Conf::IDLE.parent6)
+        );
     }
 
     #[test]

@@ -102,7 +102,9 @@ impl Maps {
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for at in 0..COUNTS {
-            for count in self.count.get(&at, 0).iter().flat_map(|each| each.iter()).map(|each| Count::from_octets(*each)) {
+            for count in
+                self.count.get(&at, 0).iter().flat_map(|each| each.iter()).map(|each| Count::from_octets(*each))
+            {
                 let cell = &mut counts.cells[at as usize];
                 *cell = (cell.0 + count.packets, cell.1 + count.bytes);
             }

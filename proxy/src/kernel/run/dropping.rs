@@ -151,7 +151,8 @@ impl Dropping {
         let scope = Scope::of(&wanted.bound, &self.network);
         let (bans, overflow) = bans(wanted, group.sizes.prefixes as usize, &self.rules);
         self.overflow = overflow || scope.refused > 0 || self.allow.refused > 0;
-        let used = bans.values().copied().chain(self.deny.entries().values().map(|entry| self.rules.number(&name(entry))));
+        let used =
+            bans.values().copied().chain(self.deny.entries().values().map(|entry| self.rules.number(&name(entry))));
         let used: BTreeSet<u32> = used.collect();
         group.sync(&Tables::of(&scope, &self.allow, bans), &wanted.kernel);
         self.rules.keep(&used);
@@ -378,7 +379,9 @@ impl Dropping {
 
     fn absent(&self, name: &'static str) -> status::Group {
         match (&self.wanted, &self.obstacle, &self.failure) {
-            (Some(wanted), ..) if wanted.kernel.mode == KernelMode::Off => status::Group::off(name, "kernel.mode is off"),
+            (Some(wanted), ..) if wanted.kernel.mode == KernelMode::Off => {
+                status::Group::off(name, "kernel.mode is off")
+            }
             (_, Some(obstacle), _) => status::Group::failed(name, obstacle.to_string()),
             (_, _, Some(failure)) => status::Group::failed(name, failure.why.clone()),
             (Some(_), ..) => status::Group::off(name, self.no_place()),
@@ -418,16 +421,21 @@ impl Dropping {
         }
         let asked = self.wanted.as_ref().map(|wanted| wanted.kernel.attach);
         let links = self.group.iter().flat_map(Drop::links);
-        let generic: Vec<_> = links.filter(|(_, mode)| *mode == link::Mode::Generic).map(|(place, _)| &*place.name).collect();
+        let generic: Vec<_> =
+            links.filter(|(_, mode)| *mode == link::Mode::Generic).map(|(place, _)| &*place.name).collect();
         if !generic.is_empty() && asked != Some(crate::config::value::KernelAttach::Generic) {
-            let hint = format!("{}: the driver cannot; packets are dropped behind it, at half the speed", generic.join(", "));
+            let hint =
+                format!("{}: the driver cannot; packets are dropped behind it, at half the speed", generic.join(", "));
             warn("XDP_GENERIC", hint);
         }
         if !self.unknown.is_empty() && self.group.is_some() {
             warn("XDP_UNSUPPORTED", format!("there is no interface {}", self.unknown.join(", ")));
         }
         if self.is_full() {
-            warn("KERNEL_MAP_FULL", "some entries found no room and hold in weir alone: see kernel.deny_max, prefixes_max".to_owned());
+            warn(
+                "KERNEL_MAP_FULL",
+                "some entries found no room and hold in weir alone: see kernel.deny_max, prefixes_max".to_owned(),
+            );
         }
         warnings
     }

@@ -52,8 +52,14 @@ fn newest_come_first_then_largest_and_pages_join_without_gap() {
 fn each_filter_alone_and_together() {
     let one = finding("a.test", 1, 100);
     let shadow = Finding { key: Key { action: Action::WouldDeny, ..one.key.clone() }, ..one.clone() };
-    let other = Finding { key: Key { listener: "Inner".into(), rule: "host_missing".into(), ..one.key.clone() }, ..one.clone() };
-    let banned = Finding { key: Key { source: Some([10, 0, 0, 1].into()), host: "b.test".into(), ..one.key.clone() }, ..finding("b.test", 1, 200) };
+    let other = Finding {
+        key: Key { listener: "Inner".into(), rule: "host_missing".into(), ..one.key.clone() },
+        ..one.clone()
+    };
+    let banned = Finding {
+        key: Key { source: Some([10, 0, 0, 1].into()), host: "b.test".into(), ..one.key.clone() },
+        ..finding("b.test", 1, 200)
+    };
     let store = filled([one, shadow, other, banned]);
     let count = |change: fn(&mut Filter)| {
         let mut filter = Filter::default();
@@ -123,7 +129,8 @@ fn a_model_of_merges_and_bounds_agrees() {
                 model.retain(|_, (_, last)| *last >= since);
             }
         }
-        let shown: BTreeMap<_, _> = store.items.values().map(|item| (item.host.to_string(), (item.count, item.last_seen))).collect();
+        let shown: BTreeMap<_, _> =
+            store.items.values().map(|item| (item.host.to_string(), (item.count, item.last_seen))).collect();
         assert_eq!(shown, model, "seed {seed}");
         assert_eq!(store.by_age.len(), store.items.len());
     }
