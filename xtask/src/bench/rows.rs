@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::contestant::{self, Contestant};
+use super::document;
 use super::measure::{Series, Work, alternate, alternate_wrk, best};
 use super::stats::Spread;
 use super::tools::{Bench, Running, resident, signal};
@@ -77,6 +78,8 @@ pub(super) const ROWS: &[Row] = &[
         run: |bench| beside_peers(bench, Work { path: "/up", connections: 16, upload: Some("1MiB") }, 0.80),
     },
     Row { name: "routes-10k", goal: "CPU per request <= 1.05 x one route's", run: many_routes },
+    Row { name: "rules-20", goal: "CPU per request <= 1.05 x no rule's", run: unmet_rules },
+    Row { name: "rate-limit", goal: "CPU per request <= 1.03 x no limit's", run: met_limit },
     Row { name: "two-workers", goal: "CPU per request <= 1.10 x one worker's", run: two_workers },
     Row { name: "idle-memory", goal: "octets per idle connection <= the better peer's", run: idle_memory },
     Row { name: "reload", goal: "0 failed, p99 <= 2 x without reload", run: reload },
@@ -109,6 +112,18 @@ fn many_routes(bench: &Bench) -> Outcome<Line> {
     let many = contestant::weir(bench, "weir-routes", 1, MANY_ROUTES)?;
     let one = contestant::weir(bench, "weir", 1, 1)?;
     compare(bench, &many, &one, SMALL_64, 1.05)
+}
+
+fn unmet_rules(bench: &Bench) -> Outcome<Line> {
+    let ruled = contestant::weir_ruled(bench, "weir-rules", &document::unmet(20))?;
+    let bare = contestant::weir(bench, "weir", 1, 1)?;
+    compare(bench, &ruled, &bare, SMALL_64, 1.05)
+}
+
+fn met_limit(bench: &Bench) -> Outcome<Line> {
+    let limited = contestant::weir_ruled(bench, "weir-limited", document::MET_BY_ALL)?;
+    let bare = contestant::weir(bench, "weir", 1, 1)?;
+    compare(bench, &limited, &bare, SMALL_64, 1.03)
 }
 
 fn two_workers(bench: &Bench) -> Outcome<Line> {
