@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use weir_tests::dir::Dir;
@@ -66,7 +67,9 @@ impl Tap {
     /// The next event of this kind whose data are as said.
     #[track_caller]
     fn wait(&mut self, kind: &str, holds: impl Fn(&Value) -> bool) -> Event {
+        let deadline = Instant::now() + SOON;
         loop {
+            assert!(Instant::now() < deadline, "no such {kind} in time");
             let event = self.next().unwrap_or_else(|| panic!("the stream ended before {kind}"));
             if event.kind == kind && holds(&event.data) {
                 return event;
