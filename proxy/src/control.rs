@@ -38,7 +38,7 @@ pub use supervisor::{Reported, Reports};
 use crate::base::Instant;
 use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
-use crate::kernel::{Fed, Home, Samples};
+use crate::kernel::{Fed, Home};
 use crate::policy::finding::{Denial, Outlet};
 use crate::policy::rule::RuleTable;
 use crate::trace::flow::Notes;
@@ -242,9 +242,9 @@ fn run(
         bans: bans.tables(),
         trust: trust.clone(),
         clients: Arc::clone(&clients),
+        audit: Arc::clone(&audit),
     };
-    let (samples, _early_drops) = Samples::channel();
-    let kernel = kernel::start(around, home, fed, samples);
+    let kernel = kernel::start(around, home, fed);
     let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {

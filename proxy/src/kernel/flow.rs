@@ -82,7 +82,7 @@ struct Wire {
 
 impl Flows {
     /// Nothing is loaded yet.
-    pub fn new(home: Option<Home>, obstacle: Option<Obstacle>) -> Self {
+    pub(super) fn new(home: Option<Home>, obstacle: Option<Obstacle>) -> Self {
         let sizes = Sizes { flows: flow::FLOWS_MAX, ring: flow::FLOW_RING_OCTETS };
         Self {
             home,

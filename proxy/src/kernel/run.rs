@@ -235,6 +235,9 @@ impl Driver {
                 let released = self.dropping.release(source);
                 let _ = reply.send(released.map(|entry| Shown { source, entry }));
             }
+            Order::Show { source, reply } => {
+                let _ = reply.send(self.dropping.show(source));
+            }
             Order::List { after, limit, reply } => {
                 let _ = reply.send(self.dropping.list(after, limit));
             }

@@ -314,9 +314,9 @@ impl Process {
         };
         let bound = state.bound.keys().map(|address| fact(address, None));
         let unbound = state.unbound.iter().map(|(address, error)| fact(address, Some(error.clone())));
-        let on_tcp = |((_, address), port): (&Address, &u16)| {
+        let on_tcp = |((name, address), port): (&Address, &u16)| {
             let address: SocketAddr = address.parse().ok()?;
-            Some(SocketAddr::new(address.ip(), *port))
+            Some((SocketAddr::new(address.ip(), *port), name.to_string()))
         };
         let mut on_tcp: Vec<_> = state.bound.iter().filter_map(on_tcp).collect();
         on_tcp.sort_unstable();

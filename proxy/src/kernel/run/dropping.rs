@@ -10,7 +10,7 @@ use weir_common::abi::drop::{Denied, denied, map};
 use crate::base::Instant;
 use crate::config::value::KernelMode;
 use crate::kernel::allow::{Allow, canonical};
-use crate::kernel::deny::{By, Deny, Entry, Refused};
+use crate::kernel::deny::{By, Deny, Entry, Refused, RuleName};
 use crate::kernel::drop::{Drop, Sizes, Tables};
 use crate::kernel::link;
 use crate::kernel::network::Network;
@@ -289,24 +289,22 @@ impl Dropping {
         }
     }
 
+    /// A denied source, with what it has dropped.
+    pub(super) fn show(&self, source: IpNet) -> Option<Shown> {
+        let mut entry = self.deny.entries().get(&source)?.clone();
+        if let Some((packets, bytes)) = self.group.as_ref().and_then(|group| group.denied(source)) {
+            (entry.packets, entry.bytes) = (packets, bytes);
+        }
+        Some(Shown { source, entry })
+    }
+
     /// Denied sources by address, with what they have dropped, and how many there are.
-    pub(super) fn list(&mut self, after: Option<IpNet>, limit: usize) -> (Vec<Shown>, usize) {
+    pub(super) fn list(&self, after: Option<IpNet>, limit: usize) -> (Vec<Shown>, usize) {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, |after| Excluded(canonical(after)));
         let entries = self.deny.entries();
-        let mut shown: Vec<_> = entries
-            .range((from, Unbounded))
-            .take(limit)
-            .map(|(source, entry)| Shown { source: *source, entry: entry.clone() })
-            .collect();
-        let all = entries.len();
-        for Shown { source, entry } in &mut shown {
-            if let Some((packets, bytes)) = self.group.as_ref().and_then(|group| group.denied(*source)) {
-                (entry.packets, entry.bytes) = (packets, bytes);
-                self.deny.count(*source, packets, bytes);
-            }
-        }
-        (shown, all)
+        let sources = entries.range((from, Unbounded)).take(limit).map(|(source, _)| *source);
+        (sources.filter_map(|source| self.show(source)).collect(), entries.len())
     }
 
     /// Sources whose connections are to be reset, sorted.
@@ -456,7 +454,7 @@ fn bans(wanted: &Wanted, room: usize, rules: &Rules) -> (BTreeMap<IpNet, u32>, b
         let left = &mut left[usize::from(matches!(network, IpNet::V6(_)))];
         if *left == 0 {
             overflow = true;
-        } else if bans.insert(network, rules.number(rule)).is_none() {
+        } else if bans.insert(network, rules.number(&RuleName { table: "ban", name: Arc::clone(rule) })).is_none() {
             *left -= 1;
         }
     }
@@ -464,9 +462,9 @@ fn bans(wanted: &Wanted, room: usize, rules: &Rules) -> (BTreeMap<IpNet, u32>, b
 }
 
 /// What samples call an entry.
-fn name(entry: &Entry) -> String {
+fn name(entry: &Entry) -> RuleName {
     match &entry.by {
-        By::Rule(rule) => rule.name.to_string(),
-        By::Operator(_) => "operator".to_owned(),
+        By::Rule(rule) => rule.clone(),
+        By::Operator(_) => RuleName { table: "kernel", name: "operator".into() },
     }
 }
