@@ -8,6 +8,7 @@ pub mod bans;
 mod check;
 pub mod cidrs;
 mod format;
+pub mod geoip;
 mod number;
 mod problem;
 pub mod raw;

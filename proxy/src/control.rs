@@ -4,8 +4,11 @@
 mod api;
 mod audit;
 mod bans;
+mod clients;
 pub mod facts;
 pub mod flows;
+mod geoip;
+mod kernel;
 mod live;
 pub mod log;
 mod performance;
@@ -35,7 +38,9 @@ pub use supervisor::{Reported, Reports};
 use crate::base::Instant;
 use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
+use crate::kernel::{Fed, Home};
 use crate::policy::finding::{Denial, Outlet};
+use crate::policy::rule::RuleTable;
 use crate::trace::flow::Notes;
 
 /// Reads CLOCK_MONOTONIC: the clock that workers' beats are stamped with.
@@ -73,6 +78,8 @@ pub struct Wiring {
     pub counters: Arc<[Arc<Counters>]>,
     /// The counters of routes.
     pub routes: Arc<RouteTable>,
+    /// The counters of rules.
+    pub rules: Arc<RuleTable>,
     /// What workers report of endpoints.
     pub reports: Reported,
     /// Where what outlives the process is kept.
@@ -81,6 +88,10 @@ pub struct Wiring {
     pub findings: Arc<Outlet>,
     /// What they tell of connections.
     pub flows: Arc<Notes>,
+    /// The cgroup of weir's sockets.
+    pub home: Option<Home>,
+    /// What they tell the kernel half.
+    pub fed: Fed,
     /// The rest of the process.
     pub process: Arc<dyn Process>,
 }
@@ -182,7 +193,8 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, reports, state, findings, flows: notes, process } = wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, home, fed, process } =
+        wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
@@ -195,6 +207,7 @@ fn run(
     let prober = probe::Prober::new(probes_out);
     let probe_counts = prober.counts();
     let bans = bans::BanList::load(Arc::clone(&state), Arc::clone(&facts), clock);
+    let geoip = geoip::GeoFiles::new(Arc::clone(&facts));
     let parts = supervisor::Parts {
         facts: Arc::clone(&facts),
         clock,
@@ -202,12 +215,14 @@ fn run(
         resolver: Arc::clone(&resolver),
         prober,
         bans: Arc::clone(&bans),
+        geoip: Arc::clone(&geoip),
     };
     let (supervisor, seen) = supervisor::Supervisor::new(parts, first)?;
     let flips = supervisor.flips();
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
     tokio::spawn(Arc::clone(&bans).run());
+    tokio::spawn(Arc::clone(&geoip).run());
     facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
 
     let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));
@@ -215,6 +230,18 @@ fn run(
     tokio::spawn(watching.run(readiness_out));
 
     let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
+    let clients = Arc::new(clients::Clients::default());
+    let around = kernel::Around {
+        clock,
+        facts: Arc::clone(&facts),
+        process: Arc::clone(&process),
+        seen: seen.clone(),
+        bans: bans.tables(),
+        trust: trust.clone(),
+        clients: Arc::clone(&clients),
+        audit: Arc::clone(&audit),
+    };
+    let kernel = kernel::start(around, home, fed);
     let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
     let (asked, mode) = (seen.clone(), Arc::clone(&performance));
     let audit_settings = move || asked.standing().adopted.snapshot.document.audit.clone();
@@ -224,20 +251,20 @@ fn run(
         node_id: Arc::clone(&node_id),
         clock,
         notes,
-        source: Arc::new(flows::source::Absent),
+        source: Arc::clone(kernel.flows()) as Arc<dyn flows::source::FlowSource>,
         mode: Arc::clone(&performance),
         limits: Box::new(move || (&bounds.standing().adopted.snapshot.document.flows).into()),
         notes_lost: Box::new(move || lost.iter().map(|counters| counters.lost_count(Queue::Flow)).sum()),
     });
     tokio::spawn(Arc::clone(&flows).run());
 
-    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
-    let (asked, banned) = (seen.clone(), bans.tables());
+    let (asked, banned, located) = (seen.clone(), bans.tables(), geoip.tables());
     let explain = move |question: &Question| {
         let standing = asked.standing();
         let (trust, bans) = (Arc::clone(&trust.borrow()), Arc::clone(&banned.borrow()));
+        let geoip = Arc::clone(&located.borrow());
         let (snapshot, live) = (&*standing.adopted.snapshot, &*standing.live);
-        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans })
+        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans, geoip: &geoip })
     };
     let state = api::State {
         node_id,
@@ -247,6 +274,7 @@ fn run(
         facts,
         counters,
         routes,
+        rules,
         seen,
         flips,
         resolver,
@@ -254,6 +282,8 @@ fn run(
         readiness,
         bans,
         audit: Arc::clone(&audit),
+        clients,
+        kernel,
         explain: Box::new(explain),
         flows,
         performance,

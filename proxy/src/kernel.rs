@@ -143,6 +143,7 @@ pub struct Shown {
 enum Order {
     Deny { source: IpNet, ttl: Duration, reason: Arc<str>, reply: oneshot::Sender<Result<(), Refused>> },
     Release { source: IpNet, reply: oneshot::Sender<Option<Shown>> },
+    Show { source: IpNet, reply: oneshot::Sender<Option<Shown>> },
     List { after: Option<IpNet>, limit: usize, reply: oneshot::Sender<(Vec<Shown>, usize)> },
 }
 
@@ -214,12 +215,24 @@ impl Kernel {
         answer.await.ok().flatten()
     }
 
+    /// A denied source.
+    pub async fn denied_one(&self, source: IpNet) -> Option<Shown> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.orders.send(Order::Show { source, reply }).await;
+        answer.await.ok().flatten()
+    }
+
     /// Denied sources by address, from the one that follows `after`, and how many there are in all.
     pub async fn denied(&self, after: Option<IpNet>, limit: usize) -> (Vec<Shown>, usize) {
         let (reply, answer) = oneshot::channel();
         let _ = self.orders.send(Order::List { after, limit, reply }).await;
         answer.await.unwrap_or_default()
     }
+}
+
+/// What a client is denied by: its IPv4 address, or the /64 of its IPv6 address.
+pub fn source_of(client: IpAddr) -> Option<IpNet> {
+    deny::key(allow::host(client))
 }
 
 /// Everything that is never dropped: what is wanted, what the machine has.

@@ -39,6 +39,9 @@ use crate::worker::{Current, Registered, Worker};
 /// is given back between things that stay is of little use to the allocator.
 const QUIET: Duration = Duration::from_millis(50);
 
+/// The kernel half is told that a source is known at the first of so many requests of a connection.
+const KNOWN_AGAIN: u32 = 64;
+
 /// Octets of a request id that a trusted peer may give.
 const GIVEN_ID_MAX: usize = 128;
 
@@ -146,6 +149,9 @@ async fn active(worker: &Worker, client: &Client) -> bool {
         };
         client.requests.set(client.requests.get() + 1);
         client.brought_head();
+        if client.requests.get() % KNOWN_AGAIN == 1 {
+            worker.know(client);
+        }
         // The newest generation at the head's last octet serves the request to its end.
         let current = worker.current_of(&client.listener);
         let Some(listener) = plan_of(&current, client) else { return false };

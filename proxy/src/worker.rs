@@ -3,6 +3,7 @@
 mod accept;
 mod findings;
 mod fleet;
+mod kernel;
 mod life;
 mod message;
 mod process;
@@ -19,14 +20,15 @@ use crate::base::Instant;
 use crate::base::hash::BuildMix;
 use crate::base::metric::{Counters, RouteCells};
 use crate::config::Snapshot;
+use crate::config::raw::Listener;
 use crate::control::Facts;
 use crate::files::LogHandle;
 use crate::listen::{Client, Crowd, Share, Teller, Told};
 use crate::policy::ban::Bans;
 use crate::policy::finding::{Findings, Outlet};
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
-use crate::policy::tier::Promotion;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::transport::{Bounds, Budget, Pool, Upstream};
@@ -66,8 +68,8 @@ pub struct Worker {
     findings: RefCell<Findings>,
     /// The first of them is there.
     findings_begun: ring::Event,
-    /// To the kernel half: clients that it is to drop.
-    promotions: Box<dyn Fn(Promotion) -> bool>,
+    /// To the kernel half.
+    kernel: kernel::Side,
     /// This node's name.
     pub node_id: Arc<str>,
     /// Whether a wake for this worker found its mailbox full since this was last asked.
@@ -114,13 +116,6 @@ impl Worker {
     /// Whether it takes no further requests.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
-    }
-
-    /// Asks control to have the kernel drop a client; a full queue loses that, and counts. Its next denials ask again.
-    pub fn promote(&self, promotion: Promotion) {
-        if !(self.promotions)(promotion) {
-            self.counters.lost(crate::base::metric::Queue::Promotion);
-        }
     }
 
     /// Sends a fact about an endpoint to control; a full queue loses it, and counts.
@@ -173,6 +168,8 @@ pub struct Current {
     pub trust: Arc<Trust>,
     /// Who is banned.
     pub bans: Arc<Bans>,
+    /// Where addresses are.
+    pub geoip: Arc<GeoIp>,
     /// Counters of its routes.
     pub cells: RouteCells,
     /// Counters of its rate limits.
@@ -196,11 +193,19 @@ impl Current {
             live: new.live.clone(),
             trust: new.snapshot.trust.clone(),
             bans: new.bans.clone(),
+            geoip: new.geoip.clone(),
             cells: new.cells.clone(),
             limit_cells: new.limit_cells.clone(),
             logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
             shares: Rc::new(shares),
         }
+    }
+
+    /// The listener that has an address, if that is an address which only one can have.
+    fn listener_at(&self, address: &str) -> Option<Arc<str>> {
+        let has = |raw: &Listener| raw.enabled && raw.bind.iter().any(|bind| bind.to_string() == address);
+        let at = self.snapshot.document.listeners.iter().position(has).filter(|_| process::is_fixed(address))?;
+        Some(self.snapshot.listeners.get(at)?.name.clone())
     }
 
     /// The same with other endpoints.
@@ -216,6 +221,16 @@ impl Current {
     /// The same with other bans.
     fn with_bans(&self, bans: Arc<Bans>) -> Self {
         Self { bans, ..self.clone() }
+    }
+
+    /// Whether the kernel half tells known sources from others.
+    fn knows_sources(&self) -> bool {
+        let syn = &self.snapshot.document.kernel.syn;
+        (syn.rate > 0 || syn.total > 0) && !syn.known_ttl.is_zero()
+    }
+
+    fn with_geoip(&self, geoip: Arc<GeoIp>) -> Self {
+        Self { geoip, ..self.clone() }
     }
 
     /// Bounds of the pool of idle upstream connections.

@@ -65,6 +65,7 @@ metrics! {
     STAGE_SECONDS, "weir_stage_seconds", Histogram, ["stage"], "Time that requests spent in a stage";
     REQUESTS_ACTIVE, "weir_requests_active", Gauge, [], "Requests in flight";
     LIMIT_HITS, "weir_limit_hits_total", Counter, ["limit"], "Times that a limit was hit";
+    RULE_REQUESTS, "weir_rule_requests_total", Counter, ["kind", "rule", "outcome"], "Requests that a rule was asked about, by what came of it";
     RETRIES, "weir_retries_total", Counter, [], "Tries of a request after its first";
 
     RATE_LIMIT_KEYS, "weir_rate_limit_keys", Gauge, ["rule"], "Keys that a rate limit's table holds";
@@ -92,6 +93,14 @@ metrics! {
     FLOWS, "weir_flows", Gauge, ["state"], "TCP connections in the flow table: open, or closed and kept";
     FLOWS_CLOSED, "weir_flows_closed_total", Counter, [], "TCP connections on both sides that have closed";
     WIRETAP_READERS, "weir_wiretap_readers", Gauge, [], "Readers of the wiretap";
+
+    KERNEL_PACKETS, "weir_kernel_packets_total", Counter, ["cause", "action"], "Packets that the kernel half dropped, or in a dry run would have";
+    KERNEL_SKIPPED, "weir_kernel_skipped_total", Counter, ["why"], "Packets that the kernel half passed without judging them";
+    KERNEL_ENTRIES, "weir_kernel_entries", Gauge, ["map"], "Entries of the kernel half's maps";
+    KERNEL_FULL, "weir_kernel_full_total", Counter, ["map"], "Entries that a map of the kernel half had no room for";
+    KERNEL_ATTACHED, "weir_kernel_attached", Gauge, ["group", "interface", "mode"], "1 for each place that a program of the kernel half is attached to";
+    KERNEL_PRESSURE, "weir_kernel_pressure_seconds_total", Counter, [], "Time that CPUs met so many new sources that they counted them together";
+    KERNEL_PROMOTIONS, "weir_kernel_promotions_total", Counter, ["result"], "Clients that rules gave to the kernel half: denied, or refused by why";
 
     LOST, "weir_lost_total", Counter, ["queue"], "Messages dropped because a queue was full";
     ACCESS_LOG_DROPPED, "weir_access_log_dropped_total", Counter, ["log", "why"], "Access log lines that were not written";

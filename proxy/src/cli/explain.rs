@@ -75,7 +75,8 @@ fn build(document: Document) -> Result<Snapshot, Problems> {
 fn ask(snapshot: &Snapshot, question: &Question) -> Result<Value, Unanswered> {
     let live = Live::initial(&snapshot.groups, 1, None, clock());
     let bans = Bans::new(Arc::clone(&snapshot.bans.table), Arc::default());
-    let ground = Ground { snapshot, live: &live, trust: &snapshot.trust, bans: &bans };
+    let geoip = crate::config::geoip::read_all(&snapshot.document.geoip);
+    let ground = Ground { snapshot, live: &live, trust: &snapshot.trust, bans: &bans, geoip: &geoip };
     crate::request::explain::explain(&ground, question, clock())
 }
 

@@ -10,6 +10,7 @@ use crate::config::{Document, Problems};
 use crate::control::log::OwnLog;
 use crate::control::state::StateDir;
 use crate::control::{Control, Reports, Settings, Signal, StartError, Wiring};
+use crate::kernel::{Feeds, Home, cgroup};
 use crate::worker::{Fleet, Process, clock};
 
 /// How long the access log's last lines may take to be written.
@@ -34,6 +35,7 @@ pub(super) struct Running {
     process: Arc<Process>,
     fleet: Fleet,
     control: Control,
+    home: Option<Home>,
     _log: OwnLog,
 }
 
@@ -69,8 +71,11 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
     if let Some(why) = state.missing() {
         tracing::warn!(why, "no state directory: bans of the API and findings end with the process");
     }
+    // Sockets keep the cgroup of their creation.
+    let home = cgroup::enter();
     let (reports, reported) = Reports::channel();
-    let started = Process::start(source.clone(), document.workers, &settings.node_id, reports);
+    let (feeds, fed) = Feeds::channel();
+    let started = Process::start(source.clone(), document.workers, &settings.node_id, reports, feeds);
     let (process, fleet) = started.map_err(|error| system(&error))?;
     let process = Arc::new(process);
     let wiring = Wiring {
@@ -78,10 +83,13 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
         clock,
         counters: process.counters.clone(),
         routes: process.routes.clone(),
+        rules: process.rules.clone(),
         reports: reported,
         state: Arc::new(state),
         findings: process.findings.clone(),
         flows: process.flows.clone(),
+        home: home.clone(),
+        fed,
         process: process.clone(),
     };
     let control = Control::start(&settings, wiring, document).map_err(|error| match error {
@@ -91,7 +99,7 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
         },
         error => system(&error),
     })?;
-    Ok(Running { process, fleet, control, _log: log })
+    Ok(Running { process, fleet, control, home, _log: log })
 }
 
 fn settings(document: &Document) -> Settings {
@@ -118,6 +126,7 @@ impl Running {
         self.fleet.join();
         self.control.stop();
         self.process.finish(LAST_LINES);
+        self.home.iter().for_each(cgroup::leave);
         Exit::Yes
     }
 }

@@ -43,7 +43,8 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
+    /// How the file at `path` stands; none: it cannot be found.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let seen = std::fs::metadata(path).ok()?;
         Some(Self { inode: seen.ino(), size: seen.size(), modified: (seen.mtime(), seen.mtime_nsec()) })
     }

@@ -24,7 +24,7 @@ pub(super) fn document(document: &mut Document, reader: &mut Reader) {
     unique(reader, document.rate_limits.iter().map(|one| (one.name.as_str(), "name", &one.at)));
     binds(document, reader);
     defaults(document, reader);
-    limit::memory(document, reader);
+    limit::rate_limits(document, reader);
     // A name may belong to an object that was left out for a problem of its own.
     if !reader.incomplete {
         references(document, reader);

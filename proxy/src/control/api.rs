@@ -7,6 +7,7 @@ mod explain;
 mod findings;
 mod flows;
 mod health;
+mod kernel;
 mod metrics;
 mod ready;
 mod routes;
@@ -27,6 +28,7 @@ pub(super) use stats::Window;
 
 use super::audit::Audit;
 use super::bans::BanList;
+use super::clients::Clients;
 use super::flows::Flows;
 use super::live::FlipTable;
 use super::performance::PerformanceMode;
@@ -37,6 +39,8 @@ use super::supervisor::Seen;
 use super::{Clock, Facts, probe};
 use crate::base::Instant;
 use crate::base::metric::{Class, Counters, RouteTable};
+use crate::kernel::Kernel;
+use crate::policy::rule::RuleTable;
 
 /// Answers a question about a request.
 pub(super) type Explain = Box<dyn Fn(&Question) -> Result<serde_json::Value, Unanswered> + Send + Sync>;
@@ -51,6 +55,7 @@ pub(super) struct State {
     pub(super) facts: Arc<Facts>,
     pub(super) counters: Arc<[Arc<Counters>]>,
     pub(super) routes: Arc<RouteTable>,
+    pub(super) rules: Arc<RuleTable>,
     pub(super) seen: Seen,
     pub(super) flips: FlipTable,
     pub(super) resolver: Arc<Resolver>,
@@ -58,6 +63,8 @@ pub(super) struct State {
     pub(super) readiness: watch::Receiver<Arc<Readiness>>,
     pub(super) bans: Arc<BanList>,
     pub(super) audit: Arc<Audit>,
+    pub(super) clients: Arc<Clients>,
+    pub(super) kernel: Kernel,
     pub(super) explain: Explain,
     pub(super) flows: Arc<Flows>,
     pub(super) performance: Arc<PerformanceMode>,
@@ -88,15 +95,17 @@ fn all_resources() -> Router<Arc<State>> {
     open_resources()
         .route("/api/v1/stats", get(stats::show))
         .route("/api/v1/dns-cache", get(dns_cache::show))
+        .route("/api/v1/kernel", get(kernel::show))
+        .route("/api/v1/kernel/deny", get(kernel::list).post(kernel::add).delete(kernel::release))
         .route("/api/v1/routes", get(routes::list))
         .route("/api/v1/routes/{name}", get(routes::show))
         .route("/api/v1/explain", post(explain::answer))
-        .route("/api/v1/flows", get(flows::list))
-        .route("/api/v1/wiretap/stream", get(wiretap::stream))
-        .route("/api/v1/settings/performance-mode", get(settings::show).put(settings::set))
         .route("/api/v1/bans", get(bans::list).post(bans::make).delete(bans::end))
         .route("/api/v1/audit/findings", get(findings::show))
         .route("/api/v1/audit/findings/local", get(findings::show_local))
+        .route("/api/v1/flows", get(flows::list))
+        .route("/api/v1/wiretap/stream", get(wiretap::stream))
+        .route("/api/v1/settings/performance-mode", get(settings::show).put(settings::set))
 }
 
 /// Resources that are answered even where all other connections are taken.

@@ -1,6 +1,7 @@
 //! What readiness rests on: cells that workers, the resolver and the supervisor store into, and control reads.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -119,6 +120,8 @@ pub struct Facts {
     draining: AtomicBool,
     /// By code, what an operator should know though it fails nothing.
     warnings: Mutex<BTreeMap<&'static str, String>>,
+    bound: Mutex<Vec<(SocketAddr, String)>>,
+    kernel_lost: Mutex<Option<String>>,
     /// The resolver's state.
     pub resolver: ResolverFacts,
 }
@@ -133,6 +136,8 @@ impl Facts {
             listeners: Mutex::default(),
             reload_refused: Mutex::default(),
             draining: AtomicBool::new(false),
+            bound: Mutex::default(),
+            kernel_lost: Mutex::default(),
             warnings: Mutex::default(),
             resolver: ResolverFacts::default(),
         }
@@ -193,6 +198,26 @@ impl Facts {
     /// What an operator should know, by code.
     pub fn warnings(&self) -> BTreeMap<&'static str, String> {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stored whenever listeners are bound: where those on TCP are, with the kernel's choice of ports, and their names.
+    pub fn set_bound(&self, bound: Vec<(SocketAddr, String)>) {
+        *self.bound.lock().unwrap_or_else(PoisonError::into_inner) = bound;
+    }
+
+    /// Where listeners are bound on TCP, in order, and their names.
+    pub fn bound(&self) -> Vec<(SocketAddr, String)> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stored when a required part of the kernel half is not attached (which, and why), or all are (none).
+    pub fn set_kernel_lost(&self, lost: Option<String>) {
+        *self.kernel_lost.lock().unwrap_or_else(PoisonError::into_inner) = lost;
+    }
+
+    /// Which required part of the kernel half is not attached, and why.
+    pub fn kernel_lost(&self) -> Option<String> {
+        self.kernel_lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Stored when a drain or stop begins.

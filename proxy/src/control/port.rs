@@ -3,15 +3,18 @@
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::Facts;
 use crate::base::Instant;
 use crate::config::{Document, Problems, Snapshot};
 use crate::files::Log;
+use crate::kernel::Listening;
 use crate::policy::ban::Bans;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::target::Live;
 
@@ -34,6 +37,8 @@ pub struct Beside {
     pub live: Arc<Live>,
     /// Who is banned.
     pub bans: Arc<Bans>,
+    /// Where addresses are.
+    pub geoip: Arc<GeoIp>,
 }
 
 /// Makes the first tables beside a configuration.
@@ -50,6 +55,8 @@ pub struct Ground<'a> {
     pub trust: &'a Trust,
     /// Who is banned.
     pub bans: &'a Bans,
+    /// Where addresses are.
+    pub geoip: &'a GeoIp,
 }
 
 /// Why a configuration that can be read changes nothing.
@@ -76,6 +83,16 @@ pub trait Process: Send + Sync + 'static {
 
     /// Gives a worker the next table of bans. Does not block; false if its mailbox is full.
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool;
+
+    /// Has a worker hand out duplicates of its listening sockets. Does not block; false if its mailbox is full.
+    fn share_listeners(&self, worker: usize, tell: &mpsc::Sender<Vec<Listening>>) -> bool;
+
+    /// Has a worker reset the connections of sources that the kernel denies, sorted. Does not block; false if its
+    /// mailbox is full.
+    fn cut(&self, worker: usize, denied: &Arc<[IpNet]>) -> bool;
+
+    /// Gives a worker the next databases of addresses. Does not block; false if its mailbox is full.
+    fn locate(&self, worker: usize, geoip: &Arc<GeoIp>) -> bool;
 
     /// Has a worker stop accepting, finish by the deadline and end; another call moves the deadline. Does not block;
     /// false if its mailbox is full.
@@ -149,6 +166,7 @@ impl fmt::Display for Unanswered {
 pub(super) struct Outbox {
     live: Option<Arc<Live>>,
     bans: Option<Arc<Bans>>,
+    geoip: Option<Arc<GeoIp>>,
     drain: Option<Instant>,
 }
 
@@ -161,6 +179,11 @@ impl Outbox {
     /// Queues a table of bans, in place of an older one.
     pub(super) fn ban(&mut self, bans: &Arc<Bans>) {
         self.bans = Some(Arc::clone(bans));
+    }
+
+    /// Queues databases of addresses, in place of older ones.
+    pub(super) fn locate(&mut self, geoip: &Arc<GeoIp>) {
+        self.geoip = Some(Arc::clone(geoip));
     }
 
     /// Queues a drain, in place of an older one.
@@ -177,9 +200,12 @@ impl Outbox {
         if self.bans.as_ref().is_some_and(|bans| beats && process.ban(worker, bans)) {
             self.bans = None;
         }
+        if self.geoip.as_ref().is_some_and(|geoip| beats && process.locate(worker, geoip)) {
+            self.geoip = None;
+        }
         if self.drain.is_some_and(|deadline| process.drain(worker, deadline)) {
             self.drain = None;
         }
-        self.live.is_none() && self.bans.is_none() && self.drain.is_none()
+        self.live.is_none() && self.bans.is_none() && self.geoip.is_none() && self.drain.is_none()
     }
 }

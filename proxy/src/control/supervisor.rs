@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::bans::BanList;
+use super::geoip::GeoFiles;
 use super::live::Owner;
 use super::port::{Adopted, Beside, Outbox, Process, Refusal};
 use super::probe::{ProbeResult, Prober};
@@ -15,6 +16,7 @@ use super::signal::Signal;
 use super::{Clock, Facts};
 use crate::config::Document;
 use crate::policy::ban::Bans;
+use crate::policy::geoip::GeoIp;
 use crate::target::{Live, Report};
 
 /// How long news is collected, and how soon a full mailbox is offered again what it did not take.
@@ -62,6 +64,7 @@ pub(super) struct Parts {
     pub(super) resolver: Arc<Resolver>,
     pub(super) prober: Prober,
     pub(super) bans: Arc<BanList>,
+    pub(super) geoip: Arc<GeoFiles>,
 }
 
 /// What the supervisor listens to.
@@ -165,6 +168,8 @@ impl Supervisor {
     pub(super) async fn run(mut self, mut signals: mpsc::Receiver<Signal>, mut events: Events) {
         let mut bans = self.parts.bans.tables();
         bans.mark_changed();
+        let mut geoip = self.parts.geoip.tables();
+        geoip.mark_changed();
         let mut bind_at = tokio::time::Instant::now() + BIND_AGAIN;
         loop {
             let mut news = News::default();
@@ -175,6 +180,7 @@ impl Supervisor {
                     news.take_rest(&mut events);
                 }
                 Ok(()) = bans.changed() => self.follow_bans(&bans.borrow_and_update()),
+                Ok(()) = geoip.changed() => self.follow_geoip(&geoip.borrow_and_update()),
                 () = tokio::time::sleep(self.pause()) => {}
             }
             self.learn(news);
@@ -235,6 +241,10 @@ impl Supervisor {
 
     fn follow_bans(&mut self, bans: &Arc<Bans>) {
         self.outboxes.iter_mut().for_each(|outbox| outbox.ban(bans));
+    }
+
+    fn follow_geoip(&mut self, geoip: &Arc<GeoIp>) {
+        self.outboxes.iter_mut().for_each(|outbox| outbox.locate(geoip));
     }
 
     /// Has names resolved and endpoints probed as the configuration in force says.
@@ -332,6 +342,7 @@ fn adopt(parts: &Parts, owner: &mut Owner, document: Document, first: bool) -> R
     parts.process.adopt(document, &mut |snapshot| Beside {
         live: owner.adopt(&snapshot.groups, first, (parts.clock)()),
         bans: parts.bans.adopt(snapshot),
+        geoip: parts.geoip.adopt(snapshot),
     })
 }
 

@@ -1,14 +1,18 @@
 //! What tests of control share: the clock, waiting for a condition, configurations, a process that only remembers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::{Document, Problems, Snapshot};
+use crate::kernel::Listening;
 use crate::policy::ban::Bans;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::limit::Tables;
 use crate::target::Live;
@@ -27,9 +31,12 @@ pub(super) async fn until(holds: impl Fn() -> bool) {
     assert!(tokio::time::timeout(Duration::from_secs(20), waited).await.is_ok(), "waited in vain");
 }
 
+/// Tests load no programs.
+const NO_KERNEL: &str = "[kernel]\nmode = \"off\"\nflow = false\nsteer = \"off\"\n";
+
 /// A document of one listener and these routes.
 pub(super) fn document(routes: &str) -> Document {
-    let text = format!("version = 1\n[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\n{routes}");
+    let text = format!("version = 1\n[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\n{NO_KERNEL}{routes}");
     crate::config::parse(&text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"))
 }
 
@@ -100,7 +107,7 @@ impl Process for Remembering {
     fn adopt(&self, document: Document, beside: &mut FirstTables<'_>) -> Result<Adopted, Refusal> {
         let generation = self.worker(0).generation + 1;
         let snapshot = snapshot(document, generation);
-        let Beside { live, bans } = beside(&snapshot);
+        let Beside { live, bans, .. } = beside(&snapshot);
         for worker in 0..self.workers.len() {
             self.worker(worker).generation = generation;
             self.worker(worker).tables.push(Arc::clone(&live));
@@ -121,12 +128,24 @@ impl Process for Remembering {
         !worker.full
     }
 
+    fn locate(&self, worker: usize, _: &Arc<GeoIp>) -> bool {
+        !self.worker(worker).full
+    }
+
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {
         let mut worker = self.worker(worker);
         if !worker.full {
             worker.bans = Arc::clone(bans);
         }
         !worker.full
+    }
+
+    fn share_listeners(&self, _: usize, tell: &mpsc::Sender<Vec<Listening>>) -> bool {
+        tell.send(Vec::new()).is_ok()
+    }
+
+    fn cut(&self, worker: usize, _: &Arc<[IpNet]>) -> bool {
+        !self.worker(worker).full
     }
 
     fn drain(&self, worker: usize, deadline: Instant) -> bool {

@@ -89,6 +89,7 @@ pub(super) struct Driver {
     dropping: Dropping,
     steer: Option<Steer>,
     steer_failure: Option<Failure>,
+    wanted: Option<Arc<Wanted>>,
     backoff: Backoff,
     swept: Instant,
     verified: Instant,
@@ -104,6 +105,7 @@ impl Driver {
             beside,
             steer: None,
             steer_failure: None,
+            wanted: None,
             backoff: Backoff::default(),
             swept: Instant::default(),
             verified: Instant::default(),
@@ -121,10 +123,8 @@ impl Driver {
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut news = true;
         loop {
-            if news {
-                self.follow(&inputs);
-            }
-            self.turn(&mut inputs);
+            let Some(next) = self.step(&mut inputs, news).await else { return };
+            self = next;
             news = tokio::select! {
                 changed = inputs.wanted.changed() => if changed.is_err() { return } else { true },
                 Ok(()) = inputs.network.changed() => true,
@@ -134,16 +134,39 @@ impl Driver {
         }
     }
 
-    /// Does what a new configuration, a new listener or a new address asks for. Loading takes some milliseconds.
-    fn follow(&mut self, inputs: &Inputs) {
-        let wanted = Arc::clone(&inputs.wanted.borrow());
-        let network = Arc::clone(&inputs.network.borrow());
+    /// One turn; what takes its time is done off this runtime's threads. None: the runtime ends.
+    async fn step(mut self, inputs: &mut Inputs, news: bool) -> Option<Self> {
+        if news {
+            let wanted = Arc::clone(&inputs.wanted.borrow_and_update());
+            let network = Arc::clone(&inputs.network.borrow_and_update());
+            self = self.apart(move |driver| driver.follow(&wanted, network)).await?;
+        }
+        self.turn(inputs);
         let now = (self.beside.clock)();
-        tokio::task::block_in_place(|| {
-            self.follow_steer(&wanted);
-            self.beside.flows.configure(&wanted.kernel);
-            self.dropping.follow(wanted, network, now);
+        if now.since(self.verified) >= VERIFY {
+            self.verified = now;
+            self = self.apart(Self::verify).await?;
+        }
+        if self.falls_short() && self.backoff.is_due(now) {
+            self = self.apart(Self::try_again).await?;
+        }
+        Some(self)
+    }
+
+    async fn apart(mut self, work: impl FnOnce(&mut Self) + Send + 'static) -> Option<Self> {
+        let done = tokio::task::spawn_blocking(move || {
+            work(&mut self);
+            self
         });
+        done.await.ok()
+    }
+
+    /// Does what a new configuration, a new listener or a new address asks for.
+    fn follow(&mut self, wanted: &Arc<Wanted>, network: Arc<Network>) {
+        self.wanted = Some(Arc::clone(wanted));
+        self.follow_steer(wanted);
+        self.beside.flows.configure(&wanted.kernel);
+        self.dropping.follow(Arc::clone(wanted), network, (self.beside.clock)());
         self.cut();
         self.publish();
     }
@@ -161,10 +184,11 @@ impl Driver {
             }
         }
         if let Some(steer) = &mut self.steer {
-            steer.follow(workers);
+            steer.follow(workers, &wanted.bound);
         }
     }
 
+    /// What takes microseconds.
     fn turn(&mut self, inputs: &mut Inputs) {
         let now = (self.beside.clock)();
         let promotions = std::iter::from_fn(|| inputs.promotions.try_recv().ok()).take(AT_ONCE);
@@ -172,38 +196,39 @@ impl Driver {
         let known = std::iter::from_fn(|| inputs.known.try_recv().ok()).take(AT_ONCE);
         known.for_each(|sources| self.dropping.know(sources, now));
         self.cut();
-        if now.since(self.verified) >= VERIFY {
-            self.verified = now;
-            self.verify();
-        }
-        if self.backoff.is_due(now) && self.falls_short() {
-            tokio::task::block_in_place(|| self.dropping.attach(now));
-            let failed = self.falls_short();
-            self.backoff.note(failed, now);
-        }
         if now.since(self.swept) >= SWEEP {
             self.swept = now;
-            self.sweep(inputs, now);
+            self.sweep(now);
         }
-    }
-
-    fn falls_short(&self) -> bool {
-        self.dropping.falls_short()
     }
 
     fn verify(&mut self) {
-        let (flows, dropping) = (&self.beside.flows, &mut self.dropping);
-        tokio::task::block_in_place(|| {
-            flows.verify();
-            dropping.verify();
-        });
+        self.beside.flows.verify();
+        self.dropping.verify();
+        self.publish();
     }
 
-    fn sweep(&mut self, inputs: &Inputs, now: Instant) {
+    fn try_again(&mut self) {
+        let now = (self.beside.clock)();
+        self.dropping.attach(now);
+        self.beside.flows.try_again();
+        if let Some(wanted) = self.wanted.clone().filter(|_| self.steer_failure.is_some()) {
+            self.follow_steer(&wanted);
+        }
+        self.backoff.note(self.falls_short(), now);
+        self.publish();
+    }
+
+    fn falls_short(&self) -> bool {
+        self.dropping.falls_short() || self.beside.flows.falls_short() || self.steer_failure.is_some()
+    }
+
+    fn sweep(&mut self, now: Instant) {
         self.dropping.sweep(now);
         if let Some(steer) = &mut self.steer {
             let workers = &*self.beside.workers;
-            steer.turn(inputs.wanted.borrow().kernel.steer, &workers.cores(), workers, now);
+            let by = self.wanted.as_ref().map_or(KernelSteer::Off, |wanted| wanted.kernel.steer);
+            steer.turn(by, &workers.cores(), workers, now);
         }
         self.publish();
     }
@@ -218,6 +243,9 @@ impl Driver {
             Order::Release { source, reply } => {
                 let released = self.dropping.release(source);
                 let _ = reply.send(released.map(|entry| Shown { source, entry }));
+            }
+            Order::Show { source, reply } => {
+                let _ = reply.send(self.dropping.show(source));
             }
             Order::List { after, limit, reply } => {
                 let _ = reply.send(self.dropping.list(after, limit));

@@ -37,6 +37,8 @@ pub(super) struct Steer {
     listeners: ReusePortSockArray<MapData>,
     count: PerCpuArray<MapData, u64>,
     workers: usize,
+    /// Where listeners were bound when their sockets were last asked for.
+    followed: Vec<SocketAddr>,
     held: BTreeMap<SocketAddr, u32>,
     /// Those that did not take the program.
     errors: BTreeMap<SocketAddr, String>,
@@ -57,6 +59,7 @@ impl Steer {
             count: object::take(&mut object, map::STEER_COUNT)?,
             object,
             workers,
+            followed: Vec::new(),
             held: BTreeMap::new(),
             errors: BTreeMap::new(),
             judge: Judge::default(),
@@ -66,7 +69,11 @@ impl Steer {
 
     /// Has each worker's listening sockets in the map, and the program at each of their groups. Waits for workers, a
     /// little: one that stands still has its connections spread by the kernel.
-    pub(super) fn follow(&mut self, workers: &dyn Workers) {
+    pub(super) fn follow(&mut self, workers: &dyn Workers, bound: &[SocketAddr]) {
+        if self.followed == bound {
+            return;
+        }
+        self.followed = bound.to_vec();
         let sockets = gather(workers, self.workers);
         let mut addresses: Vec<_> = sockets.iter().map(|socket| socket.address).collect();
         addresses.sort_unstable();

@@ -1,6 +1,7 @@
 //! Where addresses are: their country, the number of their network. Databases are octets that control has read.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use maxminddb::Reader;
 
@@ -31,12 +32,12 @@ impl Country {
 pub type Database = Reader<Vec<u8>>;
 
 /// The databases as they were last read. Immutable; control publishes another one when a file changes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct GeoIp {
     /// Tells countries.
-    pub countries: Option<Database>,
+    pub countries: Option<Arc<Database>>,
     /// Tells networks.
-    pub networks: Option<Database>,
+    pub networks: Option<Arc<Database>>,
 }
 
 impl GeoIp {

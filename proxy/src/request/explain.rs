@@ -10,12 +10,13 @@ use crate::config::Snapshot;
 use crate::config::value::Bind;
 use crate::control::{Ground, Question, Unanswered};
 use crate::http::{Head, HeadLimits, Paths, Request, normalise_host, parse_request};
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::rule::{self, Judged};
 use crate::policy::{Facts, Source};
 use crate::route::{Considered, Explanation, Query, Verdict};
 use crate::target::explain::rows;
-use crate::target::{Ask, Balancers, Live, RouteLive};
+use crate::target::{Ask, Balancers, RouteLive};
 use crate::worker::clock;
 
 /// Answers a question. Nothing is charged, counted or moved.
@@ -114,7 +115,7 @@ fn explain_request(
     now: Instant,
     answer: &mut Value,
 ) {
-    let Ground { snapshot, live, trust, bans } = *ground;
+    let Ground { snapshot, live, trust, bans, geoip } = *ground;
     let Asked { listener, request, .. } = asked;
     let who = trust.resolve(peer, request, &mut Chain::default());
     let client = who.map_or(None, |who| who.identity.ip());
@@ -123,7 +124,7 @@ fn explain_request(
     if let Ok(paths) = request.paths(merge) {
         let text = |octets: &[u8]| Value::from(String::from_utf8_lossy(octets));
         put(answer, "paths", json!({ "path": text(&paths.path), "route_path": text(&paths.route_path) }));
-        put(answer, "considered", considered(&facts(asked, &paths, client, peer), snapshot).into());
+        put(answer, "considered", considered(&facts(asked, &paths, client, peer, geoip), snapshot).into());
         let explained = snapshot.table.explain(listener, &Query::new(request, &paths, client));
         put(answer, "routes", routes(&explained).into());
         put(answer, "winner", explained.winner.into());
@@ -184,6 +185,7 @@ fn facts<'f>(
     paths: &'f Paths<'f>,
     client: Option<IpAddr>,
     peer: Option<IpAddr>,
+    geoip: &'f GeoIp,
 ) -> Facts<'f> {
     let raw = &asked.snapshot.document.listeners[asked.listener];
     let port = raw.bind.iter().find_map(|bind| if let Bind::Tcp(address) = bind { Some(address.port()) } else { None });
@@ -196,7 +198,7 @@ fn facts<'f>(
         port: port.unwrap_or_default(),
         protocol: raw.protocol,
         tls: None,
-        geoip: None,
+        geoip: Some(geoip),
     })
 }
 

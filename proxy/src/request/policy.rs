@@ -105,7 +105,7 @@ impl<'a> Exchange<'a> {
             port: self.client.port,
             protocol: Protocol::Http,
             tls: None,
-            geoip: None,
+            geoip: Some(&self.current.geoip),
         })
     }
 
@@ -146,7 +146,8 @@ impl<'a> Exchange<'a> {
     pub(super) fn find(&self, denial: Denial<'_>, record: &Record) {
         let client = self.client_ip();
         let (listener, host) = (&*self.listener.1.name, self.request.host());
-        self.worker.found(&Denial { listener, host, client, request: Some(record.id), ..denial });
+        let dst_port = Some(self.client.port).filter(|port| *port != 0);
+        self.worker.found(&Denial { listener, host, dst_port, client, request: Some(record.id), ..denial });
     }
 
     /// Whether a request ended in a denial, and of which table and rule.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -54,6 +55,12 @@ impl Listener {
             }
         })
         .await
+    }
+
+    /// Where it is bound and a duplicate of its descriptor; none if that is not on TCP, or there is no descriptor left.
+    pub fn share(&self) -> Option<(SocketAddr, OwnedFd)> {
+        let address = socket2::SockRef::from(&self.0.fd).local_addr().ok()?.as_socket()?;
+        Some((address, self.0.fd.try_clone().ok()?))
     }
 
     /// Lets no further connection begin, and none that has begun be lost: the kernel drops the SYNs that come from now

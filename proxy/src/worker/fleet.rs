@@ -11,9 +11,9 @@ use std::thread::JoinHandle;
 use super::{Message, Wall, Worker, life};
 use crate::base::metric::Counters;
 use crate::control::Facts;
+use crate::kernel::Feeds;
 use crate::listen::{Crowd, Teller};
 use crate::policy::finding::Outlet;
-use crate::policy::tier::Promotion;
 use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
 use crate::target::{Balancers, Report, Wake};
 use crate::trace::flow::Notes;
@@ -32,14 +32,14 @@ pub struct Shared {
     pub counters: Arc<[Arc<Counters>]>,
     /// Takes what requests met at endpoints; false if there is no room.
     pub reports: Arc<dyn Fn(Report) -> bool + Send + Sync>,
-    /// Takes clients that the kernel is to drop; false if there is no room.
-    pub promotions: Arc<dyn Fn(Promotion) -> bool + Send + Sync>,
     /// What each client has at once.
     pub crowd: Arc<Crowd>,
     /// Takes what becomes of connections.
     pub flows: Arc<Notes>,
     /// Takes denials, added up.
     pub findings: Arc<Outlet>,
+    /// Takes clients to drop, and known sources.
+    pub kernel: Feeds,
     /// This node's name.
     pub node_id: Arc<str>,
 }
@@ -174,7 +174,7 @@ impl Drop for Ended {
 fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Adoption) -> Worker {
     let mut random = fastrand::Rng::new();
     let seed = random.u64(..);
-    let (reports, promotions) = (shared.reports.clone(), shared.promotions.clone());
+    let reports = shared.reports.clone();
     let sent = others.clone();
     Worker {
         number,
@@ -191,7 +191,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         findings_out: shared.findings.clone(),
         findings: RefCell::default(),
         findings_begun: ring::Event::new(),
-        promotions: Box::new(move |promotion| promotions(promotion)),
+        kernel: super::kernel::Side::new(shared.kernel.clone()),
         node_id: shared.node_id.clone(),
         missed_wakes: Box::new(move || others.missed[number].swap(false, Relaxed)),
         current: RefCell::new(Rc::new(super::Current::of(first))),

@@ -11,6 +11,7 @@ use crate::base::{Instant, Reason};
 use crate::control::facts::BEAT;
 use crate::listen::{Client, Told};
 use crate::policy::ban::Bans;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
 
@@ -25,6 +26,7 @@ pub(super) async fn live(worker: Rc<Worker>, mailbox: Mailbox<Message>, first: A
     ring::spawn(beat(worker.clone()));
     ring::spawn(tick_logs(worker.clone()));
     ring::spawn(super::findings::send(worker.clone()));
+    ring::spawn(super::kernel::send(worker.clone()));
     loop {
         match mailbox.recv().await {
             Message::Drain { deadline } => return drain(&worker, &mailbox, deadline).await,
@@ -95,7 +97,11 @@ impl Worker {
             Message::Live(live) => self.follow(live),
             Message::Trust(generation, trust) => self.trust(generation, trust),
             Message::Bans(bans) => self.ban(bans),
+            Message::GeoIp(geoip) => self.locate(geoip),
             Message::Listen(socket) => self.listen(socket),
+            // Who asked may have given up waiting.
+            Message::ShareListeners(tell) => drop(tell.send(self.listening())),
+            Message::KernelDenied(denied) => self.cut_denied(&denied),
             Message::Wake(wake) => self.balancers.borrow().wake(wake),
             Message::FlushLogs(told) => {
                 self.current().logs.iter().for_each(|log| log.borrow_mut().flush());
@@ -116,6 +122,7 @@ impl Worker {
             let raw = current.snapshot.document.listeners.iter().find(|one| one.enabled && one.name == name);
             raw.is_some_and(|one| one.bind.iter().any(|bind| bind.to_string() == address))
         };
+        self.rename_bound();
         self.stop_listening_unless(listens);
         self.reset_banned();
         new.sockets.into_iter().for_each(|socket| self.listen(socket));
@@ -167,6 +174,11 @@ impl Worker {
             *retired = Rc::new(retired.with_bans(bans.clone()));
         }
         self.reset_banned();
+    }
+
+    /// Other databases of addresses, same configuration.
+    fn locate(&self, geoip: Arc<GeoIp>) {
+        self.current.replace(Rc::new(self.current().with_geoip(geoip)));
     }
 
     /// Resets the connections of peers that are banned by now.

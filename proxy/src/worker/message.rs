@@ -4,12 +4,16 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use ipnet::IpNet;
+
 use crate::base::Instant;
 use crate::base::metric::RouteCells;
 use crate::config::Snapshot;
 use crate::files::Log;
+use crate::kernel::Listening;
 use crate::listen::Quota;
 use crate::policy::ban::Bans;
+use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
 use crate::target::{Live, Wake};
@@ -24,8 +28,14 @@ pub enum Message {
     Trust(u64, Arc<Trust>),
     /// Others are banned than before.
     Bans(Arc<Bans>),
+    /// Addresses are elsewhere than before.
+    GeoIp(Arc<GeoIp>),
     /// A listener that could not be bound before now is.
     Listen(NewSocket),
+    /// Hand out duplicates of the listening sockets, for the kernel to choose among.
+    ShareListeners(Sender<Vec<Listening>>),
+    /// Reset the connections of these sources, sorted: the kernel drops their packets.
+    KernelDenied(Arc<[IpNet]>),
     /// Stop accepting, close what is idle, finish the rest until `deadline`, cut what is left then.
     Drain {
         /// When what is left is cut; a second message may bring it forward.
@@ -45,6 +55,8 @@ pub struct Adoption {
     pub live: Arc<Live>,
     /// Who is banned.
     pub bans: Arc<Bans>,
+    /// Where addresses are.
+    pub geoip: Arc<GeoIp>,
     /// This worker's counters of its routes.
     pub cells: RouteCells,
     /// Its counters of the rate limits.

@@ -139,6 +139,8 @@ labels! {
     Flow, "flow", "notes about connections, from a worker to control";
     Promotion, "promotion", "clients that the kernel is to drop, from a worker to control";
     Finding, "finding", "denials for findings, from a worker to control";
+    Known, "known", "known sources, from a worker to control";
+    KernelRing, "kernel_ring", "events of the kernel half, from its programs to control";
     Wiretap, "wiretap", "events of the wiretap, from control to a reader";
 }
 

@@ -143,7 +143,8 @@ fn end(text: &mut String, record: &Value) {
 fn word(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.escape_debug().to_string(),
+        // A quote is as good as any letter here.
+        Value::String(text) => text.escape_debug().to_string().replace("\\\"", "\""),
         other => other.to_string(),
     }
 }

@@ -98,8 +98,17 @@ pub(in crate::config) fn kernel_tier(tier: &mut KernelTier, reader: &mut Reader)
     }
 }
 
+/// What only the document shows: whether there is what the rules need.
+pub(super) fn rate_limits(document: &Document, reader: &mut Reader) {
+    let by_country = |rule: &&RateLimit| rule.key.contains(&KeyPart::Country);
+    for rule in document.rate_limits.iter().filter(by_country).filter(|_| document.geoip.db.is_none()) {
+        reader.push(rule.at.problem("key", "key names the country: that needs geoip.db"));
+    }
+    memory(document, reader);
+}
+
 /// All tables together fit into `limits.memory_max`: judged before one is made.
-pub(super) fn memory(document: &Document, reader: &mut Reader) {
+fn memory(document: &Document, reader: &mut Reader) {
     let max = document.limits.memory_max;
     let mut sum = 0u64;
     for rule in document.rate_limits.iter().filter(|rule| rule.enabled) {

@@ -33,6 +33,7 @@ pub(super) fn render(state: &State) -> String {
     connections(&mut text, state);
     ring(&mut text, state);
     flows(&mut text, state);
+    kernel(&mut text, state);
     rest(&mut text, state);
     text.finish()
 }
@@ -67,7 +68,25 @@ fn requests(text: &mut Text, state: &State) {
     }
     text.one(metric::REQUESTS_ACTIVE, state.sum(|counters| counters.requests_active.value()));
     text.rows(metric::LIMIT_HITS, Limit::ALL.iter().map(|&limit| ([limit.token()], limit_hits(state, limit))));
+    rules(text, state);
     text.one(metric::RETRIES, state.sum(|counters| counters.retries.value()));
+}
+
+fn rules(text: &mut Text, state: &State) {
+    text.head(metric::RULE_REQUESTS);
+    for rule in state.rules.totals() {
+        let outcomes = [
+            ("evaluated", rule.evaluated),
+            ("matched", rule.matched),
+            ("denied", rule.denied),
+            ("shadow", rule.shadow),
+            ("error", rule.errors),
+            ("limit_hit", rule.limits_hit),
+        ];
+        for (outcome, requests) in outcomes {
+            text.row(metric::RULE_REQUESTS, [rule.kind, rule.rule.as_str(), outcome], requests);
+        }
+    }
 }
 
 /// Limits of workers, and those that control keeps.
@@ -140,6 +159,22 @@ fn flows(text: &mut Text, state: &State) {
     text.rows(metric::FLOWS, [(["open"], counts.open as u64), (["closed"], counts.closed as u64)]);
     text.one(metric::FLOWS_CLOSED, counts.sums.closed);
     text.one(metric::WIRETAP_READERS, counts.readers as u64);
+}
+
+fn kernel(text: &mut Text, state: &State) {
+    let status = state.kernel.status();
+    let packets = status.packets.iter().map(|row| ([row.cause, row.action], row.packets));
+    text.rows(metric::KERNEL_PACKETS, packets);
+    text.rows(metric::KERNEL_SKIPPED, status.skipped.iter().map(|row| ([row.why], row.packets)));
+    let maps = || status.groups.iter().flat_map(|group| &group.maps);
+    text.rows(metric::KERNEL_ENTRIES, maps().filter_map(|map| Some(([map.name], map.entries?))));
+    text.rows(metric::KERNEL_FULL, maps().map(|map| ([map.name], map.full)));
+    let links = status.groups.iter().flat_map(|group| group.links.iter().map(move |link| (group.name, link)));
+    let attached = links.filter_map(|(group, link)| Some(([group, &link.place, link.mode?], 1)));
+    text.rows(metric::KERNEL_ATTACHED, attached);
+    text.one(metric::KERNEL_PRESSURE, status.pressure_s);
+    let refused = status.promotions.refused.iter().map(|row| ([row.why], row.count));
+    text.rows(metric::KERNEL_PROMOTIONS, std::iter::once((["denied"], status.promotions.made)).chain(refused));
 }
 
 fn rest(text: &mut Text, state: &State) {

@@ -62,10 +62,10 @@ impl Listeners {
     /// Answers on every socket until the runtime ends.
     pub(in crate::control) fn serve(self, state: Arc<State>) {
         for listener in self.management {
-            tokio::spawn(accept(listener, framed(all_resources(), &state)));
+            tokio::spawn(accept(listener, framed(all_resources(), &state), Arc::clone(&state)));
         }
         if let Some(listener) = self.metrics {
-            tokio::spawn(accept(listener, framed(open_resources(), &state)));
+            tokio::spawn(accept(listener, framed(open_resources(), &state), Arc::clone(&state)));
         }
     }
 }
@@ -85,12 +85,13 @@ pub(super) fn framed(resources: Router<Arc<State>>, state: &Arc<State>) -> Route
         .with_state(Arc::clone(state))
 }
 
-async fn accept(listener: TcpListener, resources: Router) {
+async fn accept(listener: TcpListener, resources: Router, state: Arc<State>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
+                state.clients.note(peer.ip(), (state.clock)());
                 let lane = Lane { reserved: slots.available_permits() < RESERVED };
                 let resources = resources.clone();
                 tokio::spawn(async move {

@@ -14,8 +14,9 @@ use crate::base::Reason;
 use crate::base::metric::{self, Counters, Phase, RouteTable};
 use crate::config::Document;
 use crate::control::testing::{Remembering, clock, document, forwarding, until};
-use crate::policy::finding::Outlet;
 use crate::control::{Control, Facts, Process, Reports, Settings, Signal, StartError, Wiring};
+use crate::kernel::Feeds;
+use crate::policy::finding::Outlet;
 
 use super::*;
 
@@ -56,10 +57,13 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         clock,
         counters: [Arc::clone(&counters)].into(),
         routes: Arc::clone(&routes),
+        rules: Arc::new(crate::policy::rule::RuleTable::new(1)),
         reports: Reports::channel().1,
         state: Arc::new(crate::control::state::StateDir::none("a test")),
         findings: Arc::clone(&findings),
         flows: Arc::default(),
+        home: None,
+        fed: Feeds::channel().1,
         process: Arc::<Remembering>::default() as Arc<dyn Process>,
     };
     let control = Control::start(settings, wiring, document)?;

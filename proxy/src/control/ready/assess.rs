@@ -33,7 +33,7 @@ pub(super) const CHECKS: &[Rule] = &[
     Rule {
         name: "dataplane_config",
         depends_on: &["dataplane_running"],
-        fine: "every listener is bound",
+        fine: "every listener is bound, and every required part of the kernel half attached",
         fails: dataplane_config,
     },
     Rule {
@@ -96,7 +96,14 @@ fn dataplane_running(facts: &Facts, now: Instant) -> Option<Failure> {
 
 fn dataplane_config(facts: &Facts, _: Instant) -> Option<Failure> {
     let unbound = facts.unbound();
-    let first = unbound.first()?;
+    let Some(first) = unbound.first() else {
+        return facts.kernel_lost().map(|evidence| Failure {
+            code: "KERNEL_LINK_LOST",
+            detail: "a part of the kernel half that kernel.required names is not attached",
+            hint: "see /api/v1/kernel; it is tried again after 1 s to 60 s",
+            evidence,
+        });
+    };
     Some(Failure {
         code: "LISTENER_BIND_FAILED",
         detail: "a listener is not bound; the others serve",

@@ -34,6 +34,7 @@ impl Bench {
             resolver: Arc::new(Resolver::start(Arc::clone(&facts), clock, dns_of_resolver, Box::new(|_| ()))),
             prober: Prober::new(probes_out),
             bans: BanList::load(Arc::new(StateDir::none("a test")), Arc::clone(&facts), clock),
+            geoip: GeoFiles::new(Arc::clone(&facts)),
         };
         let (supervisor, seen) = Supervisor::new(parts, first).unwrap_or_else(|refusal| panic!("{refusal}"));
         tokio::spawn(supervisor.run(signal_events, Events { dns: dns_events, probes, reports: report_events }));

@@ -12,21 +12,21 @@ const TOTAL_BURST: u64 = 5;
 
 /// Which maps have entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Filled {
+pub(super) struct Filled {
     /// ALLOW4.
-    pub allow4: bool,
+    pub(super) allow4: bool,
     /// ALLOW6.
-    pub allow6: bool,
+    pub(super) allow6: bool,
     /// DENY.
-    pub deny: bool,
+    pub(super) deny: bool,
     /// DENY4.
-    pub bans4: bool,
+    pub(super) bans4: bool,
     /// DENY6.
-    pub bans6: bool,
+    pub(super) bans6: bool,
 }
 
 /// The program's configuration.
-pub fn conf(kernel: &Kernel, seeds: [u64; 2], filled: Filled) -> Conf {
+pub(super) fn conf(kernel: &Kernel, seeds: [u64; 2], filled: Filled) -> Conf {
     let syn = &kernel.syn;
     let burst = if syn.burst == 0 { syn.rate * 2 } else { syn.burst };
     let arms = [

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 
 /// Changes to a map.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Changes<K, V> {
+pub(super) struct Changes<K, V> {
     /// Entries to write: new ones, and those whose value differs.
-    pub set: Vec<(K, V)>,
+    pub(super) set: Vec<(K, V)>,
     /// Entries to take out.
-    pub removed: Vec<K>,
+    pub(super) removed: Vec<K>,
 }
 
 /// What turns `have` into `want`.
-pub fn changes<K: Ord + Clone, V: PartialEq + Clone>(have: &BTreeMap<K, V>, want: &BTreeMap<K, V>) -> Changes<K, V> {
+pub(super) fn changes<K: Ord + Clone, V: PartialEq + Clone>(
+    have: &BTreeMap<K, V>,
+    want: &BTreeMap<K, V>,
+) -> Changes<K, V> {
     let set = want.iter().filter(|(key, value)| have.get(key) != Some(value));
     let removed = have.keys().filter(|key| !want.contains_key(key));
     Changes { set: set.map(|(key, value)| (key.clone(), value.clone())).collect(), removed: removed.cloned().collect() }

@@ -142,7 +142,7 @@ pub(crate) fn networks() -> Database {
 
 #[test]
 fn addresses_are_found_in_their_networks() {
-    let geoip = GeoIp { countries: Some(countries()), networks: Some(networks()) };
+    let geoip = GeoIp { countries: Some(countries().into()), networks: Some(networks().into()) };
     for (address, country, asn) in [
         ("192.0.2.0", "NL", 64_500),
         ("192.0.2.255", "NL", 64_500),
@@ -174,7 +174,7 @@ fn octets_that_are_cut_or_changed_answer_or_are_refused_but_never_panic() {
             }),
         }
         if let Ok(database) = Database::from_source(octets) {
-            let geoip = GeoIp { countries: Some(database), networks: None };
+            let geoip = GeoIp { countries: Some(database.into()), networks: None };
             for _ in 0..20 {
                 geoip.country(IpAddr::from(random.u32(..).to_be_bytes()));
                 geoip.country(IpAddr::from(random.u128(..).to_be_bytes()));

@@ -1,0 +1,231 @@
+//! What joins the kernel half to the rest: what it is to do, whom it may never drop, whose connections it has cut.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::sync::{mpsc, watch};
+use weir_common::abi::drop as abi;
+
+use super::audit::Audit;
+use super::clients::Clients;
+use super::port::Process;
+use super::supervisor::Seen;
+use super::{Clock, Facts};
+use crate::base::{Instant, Reason};
+use crate::config::raw;
+use crate::config::value::KernelGroup;
+use crate::kernel::status::{State, Status};
+use crate::kernel::{self, EarlyDrop, Fed, Home, Kernel, Listening, RuleName, Samples, Wanted, Workers, allow};
+use crate::policy::ban::Bans;
+use crate::policy::finding::{self, Action, Denial};
+use crate::policy::identity::Trust;
+use crate::target::Live;
+
+/// How often it is looked for what nobody tells: bound listeners, clients of the management API.
+const LOOK: Duration = Duration::from_millis(250);
+/// A worker whose last beat is older does not turn.
+const BEAT_MAX: Duration = Duration::from_secs(1);
+/// The warnings that the kernel half gives.
+const WARNINGS: [&str; 11] = [
+    "KERNEL_TOO_OLD",
+    "BPF_CAPS_MISSING",
+    "BPF_BLOCKED",
+    "XDP_GENERIC",
+    "XDP_UNSUPPORTED",
+    "XDP_SLOT_BUSY",
+    "CGROUP2_MISSING",
+    "CGROUP_SHARED",
+    "BTF_MISSING",
+    "KERNEL_REFUSED",
+    "KERNEL_MAP_FULL",
+];
+
+/// What the kernel half gets from the rest of control.
+pub(super) struct Around {
+    pub(super) clock: Clock,
+    pub(super) facts: Arc<Facts>,
+    pub(super) process: Arc<dyn Process>,
+    pub(super) seen: Seen,
+    pub(super) bans: watch::Receiver<Arc<Bans>>,
+    pub(super) trust: watch::Receiver<Arc<Trust>>,
+    pub(super) clients: Arc<Clients>,
+    pub(super) audit: Arc<Audit>,
+}
+
+/// Starts the kernel half and what follows it. Runs within the runtime.
+pub(super) fn start(around: Around, home: Option<Home>, fed: Fed) -> Kernel {
+    let (samples, drops) = Samples::channel();
+    tokio::spawn(find(drops, Arc::clone(&around.audit), Arc::clone(&around.facts)));
+    let workers = Arc::new(Fleet { process: Arc::clone(&around.process), facts: Arc::clone(&around.facts) });
+    let (wanted_out, wanted) = watch::channel(Arc::new(around.wanted(&Arc::default())));
+    let kernel = Kernel::start(kernel::Parts { home, clock: around.clock, wanted, fed, workers, samples });
+    tokio::spawn(tell(kernel.watch(), around.seen.clone(), Arc::clone(&around.facts)));
+    tokio::spawn(around.want(wanted_out));
+    kernel
+}
+
+impl Around {
+    /// Tells what is wanted, whenever it changes.
+    async fn want(mut self, out: watch::Sender<Arc<Wanted>>) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        self.bans.mark_changed();
+        let mut bans = Arc::default();
+        loop {
+            if self.bans.has_changed().unwrap_or(false) {
+                let tables = Arc::clone(&self.bans.borrow_and_update());
+                bans = banned(&tables, (self.clock)(), &self.kernel());
+            }
+            let wanted = self.wanted(&bans);
+            out.send_if_modified(|known| {
+                let changed = **known != wanted;
+                if changed {
+                    *known = Arc::new(wanted);
+                }
+                changed
+            });
+            tokio::select! {
+                changed = self.seen.standing.changed() => if changed.is_err() { return },
+                Ok(()) = self.bans.changed() => self.bans.mark_changed(),
+                Ok(()) = self.trust.changed() => {}
+                _ = looks.tick() => {}
+            }
+        }
+    }
+
+    fn kernel(&self) -> raw::Kernel {
+        self.seen.standing().adopted.snapshot.document.kernel.clone()
+    }
+
+    fn wanted(&self, bans: &Arc<Vec<(IpNet, Arc<str>)>>) -> Wanted {
+        let standing = self.seen.standing();
+        let document = &standing.adopted.snapshot.document;
+        let trusted = self.trust.borrow().networks().iter().collect::<Vec<_>>();
+        let clients = self.clients.recent((self.clock)()).into_iter().map(allow::host);
+        let allow = trusted.into_iter().chain(clients).chain(endpoints(&standing.live));
+        Wanted {
+            kernel: document.kernel.clone(),
+            bound: self.facts.bound().into_iter().map(|(address, _)| address).collect(),
+            allow: allow.collect::<BTreeSet<_>>().into_iter().collect(),
+            bans: Arc::clone(bans),
+            rules: promoting(document),
+        }
+    }
+}
+
+fn endpoints(live: &Live) -> impl Iterator<Item = IpNet> {
+    let address = |address: SocketAddr| allow::host(address.ip());
+    live.endpoints().filter_map(move |(_, endpoint)| endpoint.address.map(address))
+}
+
+/// The rules whose denials may end in the kernel.
+fn promoting(document: &raw::Document) -> BTreeSet<RuleName> {
+    let rules = document.rate_limits.iter().filter(|rule| rule.enabled && rule.kernel.is_some());
+    rules.map(|rule| RuleName { table: "rate_limit", name: rule.name.as_str().into() }).collect()
+}
+
+/// The bans that hold, as many as could find room.
+fn banned(bans: &Bans, now: Instant, kernel: &raw::Kernel) -> Arc<Vec<(IpNet, Arc<str>)>> {
+    // One more of each IP version than there is room for tells that some found none.
+    let room = usize::try_from(kernel.prefixes_max).unwrap_or(usize::MAX).saturating_add(1);
+    let holding = || bans.iter().filter(|hit| hit.ban.holds(now)).map(|hit| (hit.cidr, Arc::clone(&hit.ban.rule)));
+    let v4 = holding().filter(|(cidr, _)| matches!(cidr, IpNet::V4(_))).take(room);
+    let v6 = holding().filter(|(cidr, _)| matches!(cidr, IpNet::V6(_))).take(room);
+    Arc::new(v4.chain(v6).collect())
+}
+
+/// Has readiness say what the kernel half lacks.
+async fn tell(mut status: watch::Receiver<Arc<Status>>, seen: Seen, facts: Arc<Facts>) {
+    loop {
+        let now = Arc::clone(&status.borrow_and_update());
+        let required = &seen.standing().adopted.snapshot.document.kernel.required;
+        facts.set_kernel_lost(lost(&now, required));
+        for code in WARNINGS {
+            let hints: Vec<&str> =
+                now.warnings.iter().filter(|warning| warning.code == code).map(|warning| &*warning.hint).collect();
+            facts.warn(code, (!hints.is_empty()).then(|| hints.join("; ")));
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes findings of samples: as many as there are, which is what the kernel could tell.
+async fn find(mut drops: mpsc::Receiver<EarlyDrop>, audit: Arc<Audit>, facts: Arc<Facts>) {
+    while let Some(drop) = drops.recv().await {
+        let listener = listener(&facts.bound(), drop.destination);
+        let rule = drop.rule.as_ref().map_or(drop.cause.name(), |rule| &rule.name);
+        let table = drop.rule.as_ref().map_or("kernel", |rule| rule.table);
+        audit.found(&Denial {
+            action: match drop.action {
+                abi::Action::Drop => Action::Enforced,
+                abi::Action::WouldDrop => Action::WouldDeny,
+            },
+            listener: &listener,
+            dst_ip: Some(drop.destination.ip()),
+            dst_port: Some(drop.destination.port()),
+            client: Some(drop.source.ip()),
+            ..Denial::new(finding::Kind::EarlyDrop, table, rule, Reason::KernelDenied)
+        });
+    }
+}
+
+/// The listener of an address, which may be bound to all of them.
+fn listener(bound: &[(SocketAddr, String)], to: SocketAddr) -> String {
+    let wildcard =
+        |one: &SocketAddr| one.ip().is_unspecified() && one.is_ipv4() == to.is_ipv4() && one.port() == to.port();
+    let exact = bound.iter().find(|(one, _)| *one == to);
+    let found = exact.or_else(|| bound.iter().find(|(one, _)| wildcard(one)));
+    found.map(|(_, name)| name.clone()).unwrap_or_default()
+}
+
+/// The first required group that does not run everywhere it should, and why.
+fn lost(status: &Status, required: &[KernelGroup]) -> Option<String> {
+    required.iter().find_map(|wanted| {
+        let group = status.group(wanted.word());
+        let why = match group {
+            Some(group) if group.state == State::Attached => return None,
+            Some(group) => group.why.as_deref().unwrap_or("detached"),
+            None => "not loaded yet",
+        };
+        Some(format!("{}: {why}", wanted.word()))
+    })
+}
+
+/// The workers, as the kernel half sees them.
+struct Fleet {
+    process: Arc<dyn Process>,
+    facts: Arc<Facts>,
+}
+
+impl Workers for Fleet {
+    fn count(&self) -> usize {
+        self.facts.workers().len()
+    }
+
+    fn cores(&self) -> Vec<usize> {
+        crate::worker::cores()
+    }
+
+    fn serve(&self) -> bool {
+        self.facts.applied() > 0
+    }
+
+    fn stalls(&self, worker: usize) -> bool {
+        let facts = &self.facts.workers()[worker];
+        let now = crate::worker::clock();
+        facts.has_ended() || facts.last_beat().is_some_and(|beat| now.since(beat) >= BEAT_MAX)
+    }
+
+    fn share_listeners(&self, worker: usize, tell: &std::sync::mpsc::Sender<Vec<Listening>>) -> bool {
+        self.process.share_listeners(worker, tell)
+    }
+
+    fn cut(&self, worker: usize, denied: &Arc<[IpNet]>) -> bool {
+        self.process.cut(worker, denied)
+    }
+}
