@@ -14,9 +14,9 @@ use crate::base::Reason;
 use crate::base::metric::{self, Counters, Phase, RouteTable};
 use crate::config::Document;
 use crate::control::testing::{Remembering, clock, document, forwarding, until};
-use crate::policy::finding::Outlet;
 use crate::control::{Control, Facts, Process, Reports, Settings, Signal, StartError, Wiring};
 use crate::kernel::Feeds;
+use crate::policy::finding::Outlet;
 
 use super::*;
 

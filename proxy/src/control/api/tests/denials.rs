@@ -130,12 +130,21 @@ async fn bans_are_made_changed_shown_and_ended() {
     assert_eq!(post(bench.address, "/api/v1/bans", r#"{"cidr":"2001:db8::1","ttl":60}"#).await.status, 201);
 
     let all = get(bench.address, "/api/v1/bans").await.json();
-    let rows: Vec<_> = all["bans"].as_array().expect("a list").iter().map(|ban| (&ban["cidr"], &ban["origin"])).collect();
+    let rows: Vec<_> =
+        all["bans"].as_array().expect("a list").iter().map(|ban| (&ban["cidr"], &ban["origin"])).collect();
     let expected = [("198.51.100.0/24", "document"), ("192.0.2.0/24", "api"), ("2001:db8::1/128", "api")];
-    assert_eq!(rows, expected.map(|(cidr, origin)| (cidr.into(), origin.into())).each_ref().map(|(a, b): &(Value, Value)| (a, b)));
-    assert_eq!((&all["total"], &all["api"], &all["bans"][0]["expires"]), (&3.into(), &json!({ "cidrs": 2, "max": 65_536 }), &"2100-01-01T00:00:00Z".into()));
+    assert_eq!(
+        rows,
+        expected.map(|(cidr, origin)| (cidr.into(), origin.into())).each_ref().map(|(a, b): &(Value, Value)| (a, b))
+    );
+    assert_eq!(
+        (&all["total"], &all["api"], &all["bans"][0]["expires"]),
+        (&3.into(), &json!({ "cidrs": 2, "max": 65_536 }), &"2100-01-01T00:00:00Z".into())
+    );
     let total = async |query: &str| get(bench.address, &format!("/api/v1/bans?{query}")).await.json()["total"].clone();
-    for (query, count) in [("ip=192.0.2.77", 1), ("ip=198.51.100.1", 1), ("ip=8.8.8.8", 0), ("origin=api", 2), ("origin=document", 1)] {
+    for (query, count) in
+        [("ip=192.0.2.77", 1), ("ip=198.51.100.1", 1), ("ip=8.8.8.8", 0), ("origin=api", 2), ("origin=document", 1)]
+    {
         assert_eq!(total(query).await, count, "{query}");
     }
     let page = get(bench.address, "/api/v1/bans?offset=1&limit=1").await.json();
@@ -185,6 +194,12 @@ async fn a_node_without_a_state_directory_says_what_it_does_not_keep() {
     let bench = bench();
     let ready = get(bench.address, "/ready").await.json();
     let warning = ready["warnings"].as_array().expect("a list").iter().find(|warning| warning["code"] == "STATE_DIR");
-    assert!(warning.is_some_and(|warning| warning["hint"].as_str().is_some_and(|hint| hint.contains("a test"))), "{ready}");
-    assert_eq!((&ready["ready"], &get(bench.address, "/api/v1/bans").await.json()["kept"]), (&true.into(), &false.into()));
+    assert!(
+        warning.is_some_and(|warning| warning["hint"].as_str().is_some_and(|hint| hint.contains("a test"))),
+        "{ready}"
+    );
+    assert_eq!(
+        (&ready["ready"], &get(bench.address, "/api/v1/bans").await.json()["kept"]),
+        (&true.into(), &false.into())
+    );
 }
