@@ -38,7 +38,7 @@ pub use supervisor::{Reported, Reports};
 use crate::base::Instant;
 use crate::base::metric::{Counters, Queue, RouteTable};
 use crate::config::Document;
-use crate::kernel::{Fed, Home, Samples};
+use crate::kernel::{Fed, Home};
 use crate::policy::finding::{Denial, Outlet};
 use crate::policy::rule::RuleTable;
 use crate::trace::flow::Notes;
@@ -193,8 +193,8 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, .. } = wiring;
-    let Wiring { flows: notes, home, fed, process, .. } = wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, home, fed, process } =
+        wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
@@ -222,10 +222,10 @@ fn run(
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
     tokio::spawn(Arc::clone(&bans).run());
+    tokio::spawn(Arc::clone(&geoip).run());
     let asked = seen.clone();
     let audit_settings = move || asked.standing().adopted.snapshot.document.audit.clone();
     tokio::spawn(Arc::clone(&audit).run(audit_settings));
-    tokio::spawn(Arc::clone(&geoip).run());
     facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
 
     let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));
@@ -242,9 +242,9 @@ fn run(
         bans: bans.tables(),
         trust: trust.clone(),
         clients: Arc::clone(&clients),
+        audit: Arc::clone(&audit),
     };
-    let (samples, _early_drops) = Samples::channel();
-    let kernel = kernel::start(around, home, fed, samples);
+    let kernel = kernel::start(around, home, fed);
     let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {

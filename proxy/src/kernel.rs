@@ -143,6 +143,7 @@ pub struct Shown {
 enum Order {
     Deny { source: IpNet, ttl: Duration, reason: Arc<str>, reply: oneshot::Sender<Result<(), Refused>> },
     Release { source: IpNet, reply: oneshot::Sender<Option<Shown>> },
+    Show { source: IpNet, reply: oneshot::Sender<Option<Shown>> },
     List { after: Option<IpNet>, limit: usize, reply: oneshot::Sender<(Vec<Shown>, usize)> },
 }
 
@@ -211,6 +212,13 @@ impl Kernel {
     pub async fn release(&self, source: IpNet) -> Option<Shown> {
         let (reply, answer) = oneshot::channel();
         let _ = self.orders.send(Order::Release { source, reply }).await;
+        answer.await.ok().flatten()
+    }
+
+    /// A denied source.
+    pub async fn denied_one(&self, source: IpNet) -> Option<Shown> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.orders.send(Order::Show { source, reply }).await;
         answer.await.ok().flatten()
     }
 

@@ -94,9 +94,19 @@ metrics! {
     FLOWS_CLOSED, "weir_flows_closed_total", Counter, [], "TCP connections on both sides that have closed";
     WIRETAP_READERS, "weir_wiretap_readers", Gauge, [], "Readers of the wiretap";
 
+    KERNEL_PACKETS, "weir_kernel_packets_total", Counter, ["cause", "action"], "Packets that the kernel half dropped, or in a dry run would have";
+    KERNEL_SKIPPED, "weir_kernel_skipped_total", Counter, ["why"], "Packets that the kernel half passed without judging them";
+    KERNEL_ENTRIES, "weir_kernel_entries", Gauge, ["map"], "Entries of the kernel half's maps";
+    KERNEL_FULL, "weir_kernel_full_total", Counter, ["map"], "Entries that a map of the kernel half had no room for";
+    KERNEL_ATTACHED, "weir_kernel_attached", Gauge, ["group", "interface", "mode"], "1 for each place that a program of the kernel half is attached to";
+    KERNEL_PRESSURE, "weir_kernel_pressure_seconds_total", Counter, [], "Time that CPUs met so many new sources that they counted them together";
+    KERNEL_PROMOTIONS, "weir_kernel_promotions_total", Counter, ["result"], "Clients that rules gave to the kernel half: denied, or refused by why";
+
     LOST, "weir_lost_total", Counter, ["queue"], "Messages dropped because a queue was full";
     ACCESS_LOG_DROPPED, "weir_access_log_dropped_total", Counter, ["log", "why"], "Access log lines that were not written";
 
+    BANS, "weir_bans", Gauge, ["origin"], "CIDRs that are banned, by the document or by the API";
+    FINDINGS, "weir_findings", Gauge, [], "Findings in memory";
     DNS_QUERIES, "weir_dns_queries_total", Counter, ["result"], "Resolutions by their result";
     PROBES, "weir_health_probes_total", Counter, ["result"], "Health probes by their result";
     ENDPOINTS, "weir_endpoints", Gauge, ["state"], "Endpoints by state";

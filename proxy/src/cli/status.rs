@@ -48,12 +48,13 @@ enum Seen {
     Nobody(SocketAddr, String),
 }
 
-/// The three answers that say how weir is.
+/// The answers that say how weir is.
 struct Answer {
     address: SocketAddr,
     health: Value,
     ready: Value,
     stats: Value,
+    kernel: Value,
 }
 
 impl Seen {
@@ -73,6 +74,7 @@ impl Seen {
         match self {
             Self::Answer(answer) => json!({
                 "management": answer.address, "health": answer.health, "ready": answer.ready, "stats": answer.stats,
+                "kernel": answer.kernel,
                 "next": text::next(answer),
             }),
             Self::Nobody(address, why) => json!({ "management": address, "error": why }),
@@ -160,6 +162,7 @@ async fn ask(address: SocketAddr, deadline: Instant) -> io::Result<Answer> {
         health: json_of(address, "/health", deadline).await?,
         ready: json_of(address, "/ready", deadline).await?,
         stats: json_of(address, "/api/v1/stats", deadline).await?,
+        kernel: json_of(address, "/api/v1/kernel", deadline).await?,
     })
 }
 

@@ -7,6 +7,7 @@ mod explain;
 mod findings;
 mod flows;
 mod health;
+mod kernel;
 mod metrics;
 mod ready;
 mod routes;
@@ -94,6 +95,8 @@ fn all_resources() -> Router<Arc<State>> {
     open_resources()
         .route("/api/v1/stats", get(stats::show))
         .route("/api/v1/dns-cache", get(dns_cache::show))
+        .route("/api/v1/kernel", get(kernel::show))
+        .route("/api/v1/kernel/deny", get(kernel::list).post(kernel::add).delete(kernel::release))
         .route("/api/v1/routes", get(routes::list))
         .route("/api/v1/routes/{name}", get(routes::show))
         .route("/api/v1/explain", post(explain::answer))

@@ -120,7 +120,7 @@ pub struct Facts {
     draining: AtomicBool,
     /// By code, what an operator should know though it fails nothing.
     warnings: Mutex<BTreeMap<&'static str, String>>,
-    bound: Mutex<Vec<SocketAddr>>,
+    bound: Mutex<Vec<(SocketAddr, String)>>,
     kernel_lost: Mutex<Option<String>>,
     /// The resolver's state.
     pub resolver: ResolverFacts,
@@ -200,13 +200,13 @@ impl Facts {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Stored whenever listeners are bound: where those on TCP are, with the kernel's choice of ports.
-    pub fn set_bound(&self, bound: Vec<SocketAddr>) {
+    /// Stored whenever listeners are bound: where those on TCP are, with the kernel's choice of ports, and their names.
+    pub fn set_bound(&self, bound: Vec<(SocketAddr, String)>) {
         *self.bound.lock().unwrap_or_else(PoisonError::into_inner) = bound;
     }
 
-    /// Where listeners are bound on TCP, in order.
-    pub fn bound(&self) -> Vec<SocketAddr> {
+    /// Where listeners are bound on TCP, in order, and their names.
+    pub fn bound(&self) -> Vec<(SocketAddr, String)> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

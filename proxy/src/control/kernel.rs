@@ -2,22 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use weir_common::abi::drop as abi;
 
+use super::audit::Audit;
 use super::clients::Clients;
 use super::port::Process;
 use super::supervisor::Seen;
 use super::{Clock, Facts};
-use crate::base::Instant;
+use crate::base::{Instant, Reason};
 use crate::config::raw;
 use crate::config::value::KernelGroup;
 use crate::kernel::status::{State, Status};
-use crate::kernel::{self, Fed, Home, Kernel, Listening, RuleName, Samples, Wanted, Workers, allow};
+use crate::kernel::{self, EarlyDrop, Fed, Home, Kernel, Listening, RuleName, Samples, Wanted, Workers, allow};
 use crate::policy::ban::Bans;
+use crate::policy::finding::{self, Action, Denial};
 use crate::policy::identity::Trust;
 use crate::target::Live;
 
@@ -49,10 +52,13 @@ pub(super) struct Around {
     pub(super) bans: watch::Receiver<Arc<Bans>>,
     pub(super) trust: watch::Receiver<Arc<Trust>>,
     pub(super) clients: Arc<Clients>,
+    pub(super) audit: Arc<Audit>,
 }
 
 /// Starts the kernel half and what follows it. Runs within the runtime.
-pub(super) fn start(around: Around, home: Option<Home>, fed: Fed, samples: Samples) -> Kernel {
+pub(super) fn start(around: Around, home: Option<Home>, fed: Fed) -> Kernel {
+    let (samples, drops) = Samples::channel();
+    tokio::spawn(find(drops, Arc::clone(&around.audit), Arc::clone(&around.facts)));
     let workers = Arc::new(Fleet { process: Arc::clone(&around.process), facts: Arc::clone(&around.facts) });
     let (wanted_out, wanted) = watch::channel(Arc::new(around.wanted(&Arc::default())));
     let kernel = Kernel::start(kernel::Parts { home, clock: around.clock, wanted, fed, workers, samples });
@@ -102,7 +108,7 @@ impl Around {
         let allow = trusted.into_iter().chain(clients).chain(endpoints(&standing.live));
         Wanted {
             kernel: document.kernel.clone(),
-            bound: self.facts.bound(),
+            bound: self.facts.bound().into_iter().map(|(address, _)| address).collect(),
             allow: allow.collect::<BTreeSet<_>>().into_iter().collect(),
             bans: Arc::clone(bans),
             rules: promoting(document),
@@ -148,6 +154,35 @@ async fn tell(mut status: watch::Receiver<Arc<Status>>, seen: Seen, facts: Arc<F
     }
 }
 
+/// Makes findings of samples: as many as there are, which is what the kernel could tell.
+async fn find(mut drops: mpsc::Receiver<EarlyDrop>, audit: Arc<Audit>, facts: Arc<Facts>) {
+    while let Some(drop) = drops.recv().await {
+        let listener = listener(&facts.bound(), drop.destination);
+        let rule = drop.rule.as_ref().map_or(drop.cause.name(), |rule| &rule.name);
+        let table = drop.rule.as_ref().map_or("kernel", |rule| rule.table);
+        audit.found(&Denial {
+            action: match drop.action {
+                abi::Action::Drop => Action::Enforced,
+                abi::Action::WouldDrop => Action::WouldDeny,
+            },
+            listener: &listener,
+            dst_ip: Some(drop.destination.ip()),
+            dst_port: Some(drop.destination.port()),
+            client: Some(drop.source.ip()),
+            ..Denial::new(finding::Kind::EarlyDrop, table, rule, Reason::KernelDenied)
+        });
+    }
+}
+
+/// The listener of an address, which may be bound to all of them.
+fn listener(bound: &[(SocketAddr, String)], to: SocketAddr) -> String {
+    let wildcard =
+        |one: &SocketAddr| one.ip().is_unspecified() && one.is_ipv4() == to.is_ipv4() && one.port() == to.port();
+    let exact = bound.iter().find(|(one, _)| *one == to);
+    let found = exact.or_else(|| bound.iter().find(|(one, _)| wildcard(one)));
+    found.map(|(_, name)| name.clone()).unwrap_or_default()
+}
+
 /// The first required group that does not run everywhere it should, and why.
 fn lost(status: &Status, required: &[KernelGroup]) -> Option<String> {
     required.iter().find_map(|wanted| {
@@ -186,7 +221,7 @@ impl Workers for Fleet {
         facts.has_ended() || facts.last_beat().is_some_and(|beat| now.since(beat) >= BEAT_MAX)
     }
 
-    fn share_listeners(&self, worker: usize, tell: &mpsc::Sender<Vec<Listening>>) -> bool {
+    fn share_listeners(&self, worker: usize, tell: &std::sync::mpsc::Sender<Vec<Listening>>) -> bool {
         self.process.share_listeners(worker, tell)
     }
 

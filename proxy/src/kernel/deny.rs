@@ -45,7 +45,7 @@ pub struct Entry {
     pub expires: Instant,
     /// For how long, in all.
     pub ttl: Duration,
-    /// Packets dropped, as last read.
+    /// Packets dropped, where they have been read.
     pub packets: u64,
     /// Their octets.
     pub bytes: u64,
@@ -205,13 +205,6 @@ impl Deny {
     fn take(&mut self, which: impl Fn(&Entry) -> bool) -> Vec<(IpNet, Entry)> {
         let sources: Vec<_> = self.entries.iter().filter(|(_, entry)| which(entry)).map(|(net, _)| *net).collect();
         sources.into_iter().filter_map(|source| Some((source, self.entries.remove(&source)?))).collect()
-    }
-
-    /// Notes what an entry has dropped.
-    pub fn count(&mut self, source: IpNet, packets: u64, bytes: u64) {
-        if let Some(entry) = self.entries.get_mut(&source) {
-            (entry.packets, entry.bytes) = (packets, bytes);
-        }
     }
 
     /// Changes how many there may be; those that are there stay.

@@ -54,11 +54,11 @@ pub(super) enum Group {
 
 /// Why programs do not run: a warning's code, and what was said.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     /// The warning's code.
-    pub code: &'static str,
+    pub(super) code: &'static str,
     /// In words.
-    pub why: String,
+    pub(super) why: String,
 }
 
 impl Failure {

@@ -15,7 +15,7 @@ const NET_ADMIN: u32 = 12;
 
 /// Why nothing can be loaded.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Obstacle {
+pub(super) enum Obstacle {
     /// The kernel is older than 6.1.
     TooOld(String),
     /// These capabilities are not there.
@@ -26,7 +26,7 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// The warning's code.
-    pub const fn code(&self) -> &'static str {
+    pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::TooOld(_) => "KERNEL_TOO_OLD",
             Self::Missing(_) => "BPF_CAPS_MISSING",
@@ -46,7 +46,7 @@ impl fmt::Display for Obstacle {
 }
 
 /// Looks for what would keep any program from being loaded.
-pub fn probe() -> Option<Obstacle> {
+pub(super) fn probe() -> Option<Obstacle> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     if version(&release).is_some_and(|version| version < KERNEL_MIN) {
         return Some(Obstacle::TooOld(release));
@@ -59,7 +59,7 @@ pub fn probe() -> Option<Obstacle> {
 }
 
 /// Which of the capabilities that the kernel half needs this process lacks.
-pub fn missing_capabilities() -> Vec<&'static str> {
+pub(super) fn missing_capabilities() -> Vec<&'static str> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     missing(effective(&status))
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use weir_common::abi::Plain;
 use weir_common::abi::drop::{Action, Cause, Sample};
 
+use super::deny::RuleName;
 use super::rules::Rules;
 use crate::base::Instant;
 
@@ -31,7 +32,7 @@ pub struct EarlyDrop {
     /// What became of it.
     pub action: Action,
     /// The rule or ban behind it, if one is.
-    pub rule: Option<Arc<str>>,
+    pub rule: Option<RuleName>,
     /// The number of the interface it came in by.
     pub interface: u32,
     /// Its octets.
@@ -105,7 +106,8 @@ mod tests {
     #[test]
     fn sample_is_told_with_its_rules_name() {
         let rules = Rules::default();
-        let number = rules.number("login");
+        let login = RuleName { table: "rate_limit", name: "login".into() };
+        let number = rules.number(&login);
         let address = |last| IpAddr::from([192, 0, 2, last]).into();
         let sample = Sample {
             ts: 5,
@@ -125,7 +127,7 @@ mod tests {
             (drop.source, drop.destination),
             ("192.0.2.1:4000".parse().unwrap(), "192.0.2.2:80".parse().unwrap())
         );
-        assert_eq!((drop.cause, drop.action, drop.rule.as_deref()), (Cause::Ban, Action::WouldDrop, Some("login")));
+        assert_eq!((drop.cause, drop.action, drop.rule), (Cause::Ban, Action::WouldDrop, Some(login)));
         assert_eq!(decode(&Sample { cause: 99, ..sample }, &rules), None);
         assert_eq!(decode(&Sample { rule: 0, ..sample }, &rules).and_then(|drop| drop.rule), None);
     }

@@ -12,27 +12,27 @@ const AUTO: &str = "auto";
 
 /// What the program compares destinations with.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Scope {
+pub(super) struct Scope {
     /// Each address and port that some public listener has, and the listener's number.
-    pub endpoints: BTreeMap<SocketAddr, u32>,
+    pub(super) endpoints: BTreeMap<SocketAddr, u32>,
     /// A bit per port.
-    pub ports: Vec<u64>,
+    pub(super) ports: Vec<u64>,
     /// Endpoints that there was no room for.
-    pub refused: usize,
+    pub(super) refused: usize,
 }
 
 /// An interface to attach to.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Place {
+pub(super) struct Place {
     /// Its number.
-    pub index: u32,
+    pub(super) index: u32,
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
 }
 
 impl Scope {
     /// Where `bound` listens, wildcards spelled out by the addresses that the machine has. Loopback is not public.
-    pub fn of(bound: &[SocketAddr], network: &Network) -> Self {
+    pub(super) fn of(bound: &[SocketAddr], network: &Network) -> Self {
         let mut scope = Self { endpoints: BTreeMap::new(), ports: vec![0; PORTS_WORDS as usize], refused: 0 };
         for (listener, address) in (0..).zip(bound) {
             own(address.ip(), network).for_each(|ip| scope.add(SocketAddr::new(ip, address.port()), listener));
@@ -51,7 +51,7 @@ impl Scope {
 }
 
 /// The interfaces that `wanted` names; `auto` stands for those that have an address which a public listener has.
-pub fn places(wanted: &[String], bound: &[SocketAddr], network: &Network) -> Vec<Place> {
+pub(super) fn places(wanted: &[String], bound: &[SocketAddr], network: &Network) -> Vec<Place> {
     let is_public = |address: &IpAddr| bound.iter().any(|one| own(one.ip(), network).any(|ip| ip == *address));
     let auto = wanted.iter().any(|name| name == AUTO);
     let meets = |name: &String, addresses: &[IpAddr]| wanted.contains(name) || auto && addresses.iter().any(is_public);
@@ -64,7 +64,7 @@ pub fn places(wanted: &[String], bound: &[SocketAddr], network: &Network) -> Vec
 }
 
 /// The names in `wanted` that no interface has.
-pub fn unknown<'a>(wanted: &'a [String], network: &Network) -> Vec<&'a str> {
+pub(super) fn unknown<'a>(wanted: &'a [String], network: &Network) -> Vec<&'a str> {
     let known = |name: &str| name == AUTO || network.interfaces.iter().any(|one| one.name == name);
     wanted.iter().map(String::as_str).filter(|name| !known(name)).collect()
 }

@@ -179,10 +179,10 @@ impl Status {
         self.groups.iter().find(|group| group.name == name)
     }
 
-    /// Packets that were dropped.
-    pub fn drops(&self) -> u64 {
+    /// Packets that were dropped, and their octets.
+    pub fn drops(&self) -> (u64, u64) {
         let dropped = self.packets.iter().filter(|row| row.action == Action::Drop.name());
-        dropped.map(|row| row.packets).sum()
+        dropped.fold((0, 0), |(packets, bytes), row| (packets + row.packets, bytes + row.bytes))
     }
 }
 

@@ -72,12 +72,8 @@ impl Worker {
 
     /// Resets the connections of sources that the kernel denies: it drops what they would still send.
     pub(super) fn cut_denied(&self, denied: &[IpNet]) {
-        let is_denied = |client: &&Rc<Client>| {
-            let source = client.peer_ip().and_then(source_of);
-            source.is_some_and(|source| denied.binary_search(&source).is_ok())
-        };
-        let clients: Vec<_> = self.clients.borrow().iter().map(|(_, client)| client.clone()).collect();
-        clients.iter().filter(is_denied).for_each(|client| client.reset(Reason::KernelDenied));
+        let is_denied = |ip| source_of(ip).is_some_and(|source| denied.binary_search(&source).is_ok());
+        self.reset_peers(Reason::KernelDenied, is_denied);
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn show(answer: &Answer) -> String {
     for warning in answer.ready["warnings"].as_array().into_iter().flatten() {
         text += &format!("warning   {}: {}\n", word(&warning["code"]), word(&warning["hint"]));
     }
-    text + &figures(&answer.stats) + &format!("next      {}\n", next(answer))
+    text + &figures(&answer.stats) + &kernel(&answer.kernel) + &format!("next      {}\n", next(answer))
 }
 
 /// Checks that fail by themselves, the root first.
@@ -51,6 +51,35 @@ fn figures(stats: &Value) -> String {
         word(&http["requests"]),
         word(&http["active"]),
     )
+}
+
+/// Each part of the kernel half: how it runs or why it does not, what it has counted and lost.
+fn kernel(kernel: &Value) -> String {
+    let groups = kernel["groups"].as_array().into_iter().flatten();
+    let mut text: String = groups.map(group).collect();
+    let sum = |action: &str| -> u64 {
+        let rows = kernel["packets"].as_array().into_iter().flatten().filter(|row| row["action"] == action);
+        rows.filter_map(|row| row["packets"].as_u64()).sum()
+    };
+    text += &format!(
+        "kernel    mode {}; {} packets dropped, {} would have been; {} sources denied so far; {} events lost\n",
+        word(&kernel["mode"]),
+        sum("drop"),
+        sum("would_drop"),
+        word(&kernel["promotions"]["made"]),
+        word(&kernel["lost"]),
+    );
+    text
+}
+
+fn group(group: &Value) -> String {
+    let [name, state, mode, why] = ["name", "state", "mode", "why"].map(|key| word(&group[key]));
+    let how = if mode.is_empty() { state.as_str() } else { mode.as_str() };
+    let places = group["links"].as_array().into_iter().flatten().filter(|link| !link["mode"].is_null());
+    let places: Vec<String> = places.map(|link| word(&link["place"])).collect();
+    let at = if places.is_empty() { String::new() } else { format!(" at {}", places.join(", ")) };
+    let why = if why.is_empty() { why } else { format!(": {why}") };
+    format!("kernel    {name} {how}{at}{why}\n")
 }
 
 /// The call that shows more of what matters now.
@@ -86,6 +115,17 @@ mod tests {
             stats: json!({
                 "generation": 2, "dataplane": { "workers": 1, "active_flows": 4 }, "http": { "requests": 5, "active": 0 },
             }),
+            kernel: json!({
+                "mode": "enforce",
+                "groups": [
+                    { "name": "drop", "state": "attached", "mode": "generic", "why": null,
+                        "links": [{ "place": "eth0", "mode": "generic" }, { "place": "eth1", "mode": null }] },
+                    { "name": "steer", "state": "off", "mode": null, "why": "there is one worker", "links": [] },
+                ],
+                "packets": [{ "action": "drop", "packets": 7 }, { "action": "would_drop", "packets": 1 }],
+                "promotions": { "made": 2 },
+                "lost": 3,
+            }),
         }
     }
 
@@ -103,6 +143,9 @@ mod tests {
                 "seen      e",
                 "hint      h",
                 "serving   generation 2 on 1 workers; 4 connections; 5 requests so far, 0 now",
+                "kernel    drop generic at eth0",
+                "kernel    steer off: there is one worker",
+                "kernel    mode enforce; 7 packets dropped, 1 would have been; 2 sources denied so far; 3 events lost",
                 "next      curl -s http://127.0.0.1:9900/api/v1/dns-cache",
             ]
         );

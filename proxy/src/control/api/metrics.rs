@@ -33,6 +33,7 @@ pub(super) fn render(state: &State) -> String {
     connections(&mut text, state);
     ring(&mut text, state);
     flows(&mut text, state);
+    kernel(&mut text, state);
     rest(&mut text, state);
     text.finish()
 }
@@ -88,10 +89,13 @@ fn rules(text: &mut Text, state: &State) {
     }
 }
 
-/// Limits of workers, and the one that control keeps.
+/// Limits of workers, and those that control keeps.
 fn limit_hits(state: &State, limit: Limit) -> u64 {
     let own = match limit {
         Limit::EjectionPercent => state.seen.ejections.refused.load(Ordering::Relaxed),
+        Limit::Bans => state.bans.refused(),
+        Limit::Findings => state.audit.evicted.number.load(Ordering::Relaxed),
+        Limit::FindingsDisk => state.audit.evicted.disk.load(Ordering::Relaxed),
         Limit::FlowsOpen => state.flows.counts().sums.refused,
         Limit::FlowsReaders => state.flows.counts().readers_refused,
         _ => 0,
@@ -157,10 +161,29 @@ fn flows(text: &mut Text, state: &State) {
     text.one(metric::WIRETAP_READERS, counts.readers as u64);
 }
 
+fn kernel(text: &mut Text, state: &State) {
+    let status = state.kernel.status();
+    let packets = status.packets.iter().map(|row| ([row.cause, row.action], row.packets));
+    text.rows(metric::KERNEL_PACKETS, packets);
+    text.rows(metric::KERNEL_SKIPPED, status.skipped.iter().map(|row| ([row.why], row.packets)));
+    let maps = || status.groups.iter().flat_map(|group| &group.maps);
+    text.rows(metric::KERNEL_ENTRIES, maps().filter_map(|map| Some(([map.name], map.entries?))));
+    text.rows(metric::KERNEL_FULL, maps().map(|map| ([map.name], map.full)));
+    let links = status.groups.iter().flat_map(|group| group.links.iter().map(move |link| (group.name, link)));
+    let attached = links.filter_map(|(group, link)| Some(([group, &link.place, link.mode?], 1)));
+    text.rows(metric::KERNEL_ATTACHED, attached);
+    text.one(metric::KERNEL_PRESSURE, status.pressure_s);
+    let refused = status.promotions.refused.iter().map(|row| ([row.why], row.count));
+    text.rows(metric::KERNEL_PROMOTIONS, std::iter::once((["denied"], status.promotions.made)).chain(refused));
+}
+
 fn rest(text: &mut Text, state: &State) {
     text.rows(metric::LOST, stats::lost(state).into_iter().map(|(queue, n)| ([queue], n)));
     access_logs(text, state);
     let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+    let [of_document, of_api] = state.bans.counts();
+    text.rows(metric::BANS, [(["document"], of_document as u64), (["api"], of_api as u64)]);
+    text.one(metric::FINDINGS, state.audit.len() as u64);
     let dns = state.resolver.counts();
     let results =
         [("answered", &dns.answered), ("denied", &dns.denied), ("absent", &dns.absent), ("failed", &dns.failed)];

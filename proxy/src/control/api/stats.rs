@@ -39,6 +39,15 @@ struct Dataplane {
     /// Of all TCP connections of weir, as far as they are known.
     packets: Judged,
     bytes: Judged,
+    kernel: Kernel,
+}
+
+/// What the kernel half drops.
+#[derive(Serialize)]
+struct Kernel {
+    mode: &'static str,
+    drops: u64,
+    warnings: Vec<&'static str>,
 }
 
 /// What was let through, and what was dropped before TCP saw it.
@@ -90,13 +99,20 @@ fn dataplane(state: &State) -> Dataplane {
     let active = state.sum(|counters| counters.connections_active.value());
     let opened = state.sum(|counters| counters.connections.value());
     let sums = state.flows.counts().sums;
+    let kernel = state.kernel.status();
+    let drops = kernel.drops();
     Dataplane {
         workers: state.counters.len(),
         active_flows: active,
         flows_opened: opened,
         flows_closed: opened.saturating_sub(active),
-        packets: Judged { allow: sums.packets, deny: 0 },
-        bytes: Judged { allow: sums.bytes, deny: 0 },
+        packets: Judged { allow: sums.packets, deny: drops.0 },
+        bytes: Judged { allow: sums.bytes, deny: drops.1 },
+        kernel: Kernel {
+            mode: kernel.mode,
+            drops: drops.0,
+            warnings: kernel.warnings.iter().map(|warning| warning.code).collect(),
+        },
     }
 }
 
@@ -129,6 +145,7 @@ pub(super) fn lost(state: &State) -> Vec<(&'static str, u64)> {
     let queue = |&queue: &Queue| {
         let own = match queue {
             Queue::Log => crate::control::log::lost(),
+            Queue::KernelRing => state.kernel.status().lost,
             Queue::Wiretap => state.flows.counts().reader_lost,
             _ => 0,
         };

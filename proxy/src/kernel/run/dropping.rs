@@ -10,7 +10,7 @@ use weir_common::abi::drop::{Denied, denied, map};
 use crate::base::Instant;
 use crate::config::value::KernelMode;
 use crate::kernel::allow::{Allow, canonical};
-use crate::kernel::deny::{By, Deny, Entry, Refused};
+use crate::kernel::deny::{By, Deny, Entry, Refused, RuleName};
 use crate::kernel::drop::{Drop, Sizes, Tables};
 use crate::kernel::link;
 use crate::kernel::network::Network;
@@ -80,8 +80,9 @@ impl Dropping {
         self.network = network;
         self.wanted = Some(Arc::clone(&wanted));
         let gone = self.deny.keep_rules(|rule| wanted.rules.contains(rule));
-        let let_in = self.deny.keep_denied(&self.allow);
-        self.forget(gone.into_iter().chain(let_in), "its rule is gone, or it is allowed");
+        self.forget(gone, "its rule is gone");
+        let allowed = self.deny.keep_denied(&self.allow);
+        self.forget(allowed, "it is allowed now");
         self.reload(now);
         self.sync();
         self.attach(now);
@@ -289,24 +290,22 @@ impl Dropping {
         }
     }
 
+    /// A denied source, with what it has dropped.
+    pub(super) fn show(&self, source: IpNet) -> Option<Shown> {
+        let mut entry = self.deny.entries().get(&source)?.clone();
+        if let Some((packets, bytes)) = self.group.as_ref().and_then(|group| group.denied(source)) {
+            (entry.packets, entry.bytes) = (packets, bytes);
+        }
+        Some(Shown { source, entry })
+    }
+
     /// Denied sources by address, with what they have dropped, and how many there are.
-    pub(super) fn list(&mut self, after: Option<IpNet>, limit: usize) -> (Vec<Shown>, usize) {
+    pub(super) fn list(&self, after: Option<IpNet>, limit: usize) -> (Vec<Shown>, usize) {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, |after| Excluded(canonical(after)));
         let entries = self.deny.entries();
-        let mut shown: Vec<_> = entries
-            .range((from, Unbounded))
-            .take(limit)
-            .map(|(source, entry)| Shown { source: *source, entry: entry.clone() })
-            .collect();
-        let all = entries.len();
-        for Shown { source, entry } in &mut shown {
-            if let Some((packets, bytes)) = self.group.as_ref().and_then(|group| group.denied(*source)) {
-                (entry.packets, entry.bytes) = (packets, bytes);
-                self.deny.count(*source, packets, bytes);
-            }
-        }
-        (shown, all)
+        let sources = entries.range((from, Unbounded)).take(limit).map(|(source, _)| *source);
+        (sources.filter_map(|source| self.show(source)).collect(), entries.len())
     }
 
     /// Sources whose connections are to be reset, sorted.
@@ -393,7 +392,7 @@ impl Dropping {
         match &self.wanted {
             Some(wanted) if wanted.kernel.interfaces.is_empty() => "kernel.interfaces names none".to_owned(),
             _ if !self.unknown.is_empty() => format!("there is no interface {}", self.unknown.join(", ")),
-            _ => "no interface has a public listener's address".to_owned(),
+            _ => "no interface has an address of a public listener".to_owned(),
         }
     }
 
@@ -456,7 +455,7 @@ fn bans(wanted: &Wanted, room: usize, rules: &Rules) -> (BTreeMap<IpNet, u32>, b
         let left = &mut left[usize::from(matches!(network, IpNet::V6(_)))];
         if *left == 0 {
             overflow = true;
-        } else if bans.insert(network, rules.number(rule)).is_none() {
+        } else if bans.insert(network, rules.number(&RuleName { table: "ban", name: Arc::clone(rule) })).is_none() {
             *left -= 1;
         }
     }
@@ -464,9 +463,9 @@ fn bans(wanted: &Wanted, room: usize, rules: &Rules) -> (BTreeMap<IpNet, u32>, b
 }
 
 /// What samples call an entry.
-fn name(entry: &Entry) -> String {
+fn name(entry: &Entry) -> RuleName {
     match &entry.by {
-        By::Rule(rule) => rule.name.to_string(),
-        By::Operator(_) => "operator".to_owned(),
+        By::Rule(rule) => rule.clone(),
+        By::Operator(_) => RuleName { table: "kernel", name: "operator".into() },
     }
 }
