@@ -1,6 +1,7 @@
 //! The config under test: one listener `web`, management, a JSON access log, one worker; the rest is the suite's.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::dir::Dir;
 use crate::ports::Port;
@@ -9,9 +10,11 @@ use crate::weir::Weir;
 /// A config in the making, with the directory and the ports that it reserves.
 pub struct Config {
     pub(crate) dir: Dir,
-    pub(crate) web: Port,
+    web: Port,
     pub(crate) management: Port,
     pub(crate) descriptors_max: Option<u64>,
+    pub(crate) under: Vec<String>,
+    address: IpAddr,
     top: String,
     listener: String,
     tables: String,
@@ -32,6 +35,8 @@ impl Config {
             web: Port::reserve(),
             management: Port::reserve(),
             descriptors_max: None,
+            under: Vec::new(),
+            address: Ipv4Addr::LOCALHOST.into(),
             top: String::new(),
             listener: String::new(),
             tables: String::new(),
@@ -59,6 +64,14 @@ impl Config {
     /// Tables of the document.
     pub fn tables(mut self, toml: &str) -> Self {
         let _ = writeln!(self.tables, "{toml}");
+        self
+    }
+
+    /// The same with some of its tables replaced.
+    #[track_caller]
+    pub fn replaced(mut self, from: &str, to: &str) -> Self {
+        assert!(self.tables.contains(from), "no {from:?}");
+        self.tables = self.tables.replace(from, to);
         self
     }
 
@@ -96,10 +109,28 @@ impl Config {
         self
     }
 
+    /// The address of listener `web`, where it is not 127.0.0.1.
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// A command that starts the binary, such as `setpriv` with its options; one called later starts those before.
+    pub fn under<S: AsRef<str>>(mut self, command: &[S]) -> Self {
+        let command = command.iter().map(|word| word.as_ref().to_owned());
+        self.under = command.chain(std::mem::take(&mut self.under)).collect();
+        self
+    }
+
+    /// Where listener `web` is.
+    pub(crate) fn web(&self) -> SocketAddr {
+        (self.address, self.web.number()).into()
+    }
+
     /// The document.
     pub fn text(&self) -> String {
         let Self { top, listener, tables, workers, .. } = self;
-        let (web, management) = (self.web.address(), self.management.address());
+        let (web, management) = (self.web(), self.management.address());
         let log = self.dir.join("access.log");
         format!(
             "version = 1\nworkers = {workers}\n{top}\n\

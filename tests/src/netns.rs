@@ -5,6 +5,7 @@
 //! another /sys and so hides cgroup2. Only root may do this.
 
 pub mod cgroup;
+pub mod edge;
 pub mod flood;
 pub mod pair;
 pub mod ss;
@@ -17,6 +18,7 @@ use std::process::{Command, Stdio};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 pub use cgroup::Cgroup;
+pub use edge::Edge;
 pub use flood::{Flood, Flooded, Sources};
 pub use pair::Pair;
 pub use ss::Ss;

@@ -61,11 +61,16 @@ impl Weir {
         config.dir.write("weir.toml", config.text());
         let file = |name| std::fs::File::create(config.dir.join(name)).expect("an output file");
         let path = config.dir.join("weir.toml");
-        let mut command = match config.descriptors_max {
-            None => Command::new(binary()),
-            Some(n) => {
+        let mut command = match (config.descriptors_max, config.under.split_first()) {
+            (None, None) => Command::new(binary()),
+            (None, Some((first, rest))) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(binary());
+                command
+            }
+            (Some(n), _) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {n}; exec \"$0\" \"$@\"")]).arg(binary());
+                shell.args(["-c", &format!("ulimit -n {n}; exec \"$0\" \"$@\"")]).args(&config.under).arg(binary());
                 shell
             }
         };
@@ -103,7 +108,7 @@ impl Weir {
 
     /// Where listener `web` is.
     pub fn web(&self) -> SocketAddr {
-        self.config().web.address()
+        self.config().web()
     }
 
     /// Where management is.

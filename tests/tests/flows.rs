@@ -157,7 +157,8 @@ fn a_closed_flow_keeps_who_closed_it_and_what_tcp_counted() {
 
 #[test]
 fn resets_and_closes_of_weir_are_told_apart() {
-    let weir = Config::forwarding(Origin::ok("x").url()).start();
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url()).start();
     let client = weir.client();
     let query = format!("src_port={}", port(&client));
     one(&weir, &format!("state=open&{query}"));
@@ -189,7 +190,8 @@ fn a_refused_connection_is_a_denied_flow_live_and_listed() {
 
 #[test]
 fn the_wiretap_follows_a_flow_from_its_first_packet_to_its_last() {
-    let weir = Config::forwarding(Origin::ok("x").url()).tables("[node]\nid = \"n1\"").start();
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url()).tables("[node]\nid = \"n1\"").start();
     let mut client = weir.client();
     let from = port(&client);
     let mut tap = Tap::open(&weir, &format!("src_port={from}"), "");
@@ -219,7 +221,8 @@ fn the_wiretap_follows_a_flow_from_its_first_packet_to_its_last() {
 
 #[test]
 fn a_quiet_stream_beats_and_ends_with_weir() {
-    let weir = Config::forwarding(Origin::ok("x").url()).start();
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url()).start();
     let mut tap = Tap::open(&weir, "not_proto=tcp", "");
     weir.get("/");
     let beat = tap.next().expect("a heartbeat");

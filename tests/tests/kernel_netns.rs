@@ -65,7 +65,8 @@ fn a_panic_inside_is_one_outside_and_nothing_stays() {
 fn a_cgroup_takes_the_processes_along_that_a_test_forgot() {
     let cgroup = Cgroup::domain();
     let path = cgroup.path().to_owned();
-    let mut child = cgroup.command("sleep".as_ref()).arg("60").spawn().unwrap();
+    let [program, arguments @ ..] = cgroup.starter();
+    let mut child = std::process::Command::new(program).args(arguments).args(["sleep", "60"]).spawn().unwrap();
     wait::until("it is inside", || {
         std::fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty())
     });

@@ -151,7 +151,10 @@ impl Flows {
     pub(super) fn watch(&self, wish: Wish) -> Option<Feed> {
         let now = self.now();
         self.tell_status(now.at);
-        self.hub.join(wish, (self.parts.limits)().readers_max, now)
+        let feed = self.hub.join(wish, (self.parts.limits)().readers_max, now)?;
+        // From its first octet on, the reader learns what requests come to.
+        self.want(self.parts.mode.is_enabled(), true, now.at);
+        Some(feed)
     }
 
     /// What the API lists. Figures of flows that are still open are read as they stand.

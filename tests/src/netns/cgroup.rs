@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -51,11 +50,10 @@ impl Cgroup {
         self.write("cgroup.threads", &thread).expect("a threaded cgroup");
     }
 
-    /// A command that starts a program inside, from its first instruction on.
-    pub fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(self.0.join("cgroup.procs")).arg(program);
-        command
+    /// A command that starts a program inside, from its first instruction on; the program follows.
+    pub fn starter(&self) -> [String; 4] {
+        let procs = self.0.join("cgroup.procs").display().to_string();
+        ["sh".into(), "-c".into(), "echo $$ >\"$0\" && exec \"$@\"".into(), procs]
     }
 
     /// The cgroups inside.

@@ -26,7 +26,8 @@ impl Default for Pair {
 impl Pair {
     /// The server's address.
     pub const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
-    /// The client's first address; it has eight, one after the other.
+    /// The client's first address; it has eight, one after the other. What the server has no other way for goes by a
+    /// ninth, so that no client is the gateway, whom nobody ever drops.
     pub const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
     /// The server's IPv6 address.
     pub const SERVER6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1));
@@ -44,11 +45,11 @@ impl Pair {
         }
         let peer = pair.server.path();
         pair.client.ip(&format!("link add {WIRE} type veth peer name {WIRE} netns {peer}"));
-        pair.server.ip(&Self::side("10.77.0.1/24", "fd77::1/64", "10.77.0.2", "fd77::2"));
+        pair.server.ip(&Self::side("10.77.0.1/24", "fd77::1/64", "10.77.0.254", "fd77::fe"));
         pair.client.ip(&Self::side("10.77.0.2/24", "fd77::2/64", "10.77.0.1", "fd77::1"));
-        for last in 3..10 {
-            pair.client.ip(&format!("address add 10.77.0.{last}/24 dev {WIRE}"));
-        }
+        let more = (3..10).chain([254]).map(|last| format!("address add 10.77.0.{last}/24 dev {WIRE}\n"));
+        pair.client.ip(&more.collect::<String>());
+        pair.client.ip(&format!("address add fd77::fe/64 dev {WIRE} nodad"));
         pair
     }
 
