@@ -193,8 +193,8 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, home, fed, process } =
-        wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, .. } = wiring;
+    let Wiring { flows: notes, home, fed, process, .. } = wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
@@ -222,10 +222,10 @@ fn run(
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
     tokio::spawn(Arc::clone(&bans).run());
-    tokio::spawn(Arc::clone(&geoip).run());
     let asked = seen.clone();
     let audit_settings = move || asked.standing().adopted.snapshot.document.audit.clone();
     tokio::spawn(Arc::clone(&audit).run(audit_settings));
+    tokio::spawn(Arc::clone(&geoip).run());
     facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
 
     let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));

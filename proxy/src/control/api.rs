@@ -38,8 +38,8 @@ use super::resolver::Resolver;
 use super::supervisor::Seen;
 use super::{Clock, Facts, probe};
 use crate::base::Instant;
-use crate::kernel::Kernel;
 use crate::base::metric::{Class, Counters, RouteTable};
+use crate::kernel::Kernel;
 use crate::policy::rule::RuleTable;
 
 /// Answers a question about a request.

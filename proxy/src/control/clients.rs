@@ -22,7 +22,9 @@ impl Clients {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         clients.insert(address.to_canonical(), now);
         while clients.len() > CLIENTS_MAX {
-            let Some(oldest) = clients.iter().min_by_key(|(_, last)| **last).map(|(address, _)| *address) else { return };
+            let Some(oldest) = clients.iter().min_by_key(|(_, last)| **last).map(|(address, _)| *address) else {
+                return;
+            };
             clients.remove(&oldest);
         }
     }

@@ -82,7 +82,7 @@ struct Wire {
 
 impl Flows {
     /// Nothing is loaded yet.
-    pub fn new(home: Option<Home>, obstacle: Option<Obstacle>) -> Self {
+    pub(super) fn new(home: Option<Home>, obstacle: Option<Obstacle>) -> Self {
         let sizes = Sizes { flows: flow::FLOWS_MAX, ring: flow::FLOW_RING_OCTETS };
         Self {
             home,
@@ -98,7 +98,7 @@ impl Flows {
     }
 
     /// Has the programs run, or not, as the configuration says. Loading takes some milliseconds.
-    pub fn configure(&self, kernel: &Kernel) {
+    pub(super) fn configure(&self, kernel: &Kernel) {
         let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         let sizes = Sizes { flows: count(kernel.flows_max), ring: count(kernel.flow_ring) };
         let mut wanted = lock(&self.loading);
@@ -107,14 +107,25 @@ impl Flows {
         let _ = self.follow(*wanted);
     }
 
-    /// Looks whether the programs still are attached, and loads those that should be and are not.
-    pub fn verify(&self) {
-        let wanted = lock(&self.loading);
+    /// Looks whether the program still is attached.
+    pub(super) fn verify(&self) {
+        let _loading = lock(&self.loading);
         let held = lock(&self.flow).as_ref().is_none_or(|flow| flow.holds());
         if !held {
-            tracing::warn!("flow program was detached by somebody else");
+            tracing::warn!("flow program was detached");
             self.unload();
+            *lock(&self.failed) = Some(Failure::new("KERNEL_REFUSED", "detached by somebody else"));
         }
+    }
+
+    /// Whether the program should run, does not, and may on another try.
+    pub(super) fn falls_short(&self) -> bool {
+        self.obstacle.is_none() && lock(&self.failed).is_some()
+    }
+
+    /// Tries again.
+    pub(super) fn try_again(&self) {
+        let wanted = lock(&self.loading);
         let _ = self.follow(*wanted);
     }
 
@@ -163,7 +174,7 @@ impl Flows {
     }
 
     /// The status of both groups, and their warnings.
-    pub fn status(&self) -> (Vec<status::Group>, Vec<status::Warning>) {
+    pub(super) fn status(&self) -> (Vec<status::Group>, Vec<status::Warning>) {
         let wanted = *lock(&self.loading);
         let groups = vec![self.flow_status(wanted), self.wire_status()];
         (groups, self.warnings(wanted))

@@ -89,7 +89,7 @@ pub(super) struct Driver {
     dropping: Dropping,
     steer: Option<Steer>,
     steer_failure: Option<Failure>,
-    steer_by: KernelSteer,
+    wanted: Option<Arc<Wanted>>,
     backoff: Backoff,
     swept: Instant,
     verified: Instant,
@@ -105,7 +105,7 @@ impl Driver {
             beside,
             steer: None,
             steer_failure: None,
-            steer_by: KernelSteer::Off,
+            wanted: None,
             backoff: Backoff::default(),
             swept: Instant::default(),
             verified: Instant::default(),
@@ -147,7 +147,7 @@ impl Driver {
             self.verified = now;
             self = self.apart(Self::verify).await?;
         }
-        if self.dropping.falls_short() && self.backoff.is_due(now) {
+        if self.falls_short() && self.backoff.is_due(now) {
             self = self.apart(Self::try_again).await?;
         }
         Some(self)
@@ -163,7 +163,7 @@ impl Driver {
 
     /// Does what a new configuration, a new listener or a new address asks for.
     fn follow(&mut self, wanted: &Arc<Wanted>, network: Arc<Network>) {
-        self.steer_by = wanted.kernel.steer;
+        self.wanted = Some(Arc::clone(wanted));
         self.follow_steer(wanted);
         self.beside.flows.configure(&wanted.kernel);
         self.dropping.follow(Arc::clone(wanted), network, (self.beside.clock)());
@@ -211,15 +211,24 @@ impl Driver {
     fn try_again(&mut self) {
         let now = (self.beside.clock)();
         self.dropping.attach(now);
-        self.backoff.note(self.dropping.falls_short(), now);
+        self.beside.flows.try_again();
+        if let Some(wanted) = self.wanted.clone().filter(|_| self.steer_failure.is_some()) {
+            self.follow_steer(&wanted);
+        }
+        self.backoff.note(self.falls_short(), now);
         self.publish();
+    }
+
+    fn falls_short(&self) -> bool {
+        self.dropping.falls_short() || self.beside.flows.falls_short() || self.steer_failure.is_some()
     }
 
     fn sweep(&mut self, now: Instant) {
         self.dropping.sweep(now);
         if let Some(steer) = &mut self.steer {
             let workers = &*self.beside.workers;
-            steer.turn(self.steer_by, &workers.cores(), workers, now);
+            let by = self.wanted.as_ref().map_or(KernelSteer::Off, |wanted| wanted.kernel.steer);
+            steer.turn(by, &workers.cores(), workers, now);
         }
         self.publish();
     }

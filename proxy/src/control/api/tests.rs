@@ -11,9 +11,9 @@ use tokio::net::TcpStream;
 use crate::base::Reason;
 use crate::base::metric::{self, Counters, Phase, RouteTable};
 use crate::config::Document;
-use crate::kernel::Feeds;
 use crate::control::testing::{Remembering, clock, document, forwarding, until};
 use crate::control::{Control, Facts, Process, Reports, Settings, Signal, StartError, Wiring};
+use crate::kernel::Feeds;
 
 use super::*;
 

@@ -12,7 +12,10 @@ pub(super) struct Changes<K, V> {
 }
 
 /// What turns `have` into `want`.
-pub(super) fn changes<K: Ord + Clone, V: PartialEq + Clone>(have: &BTreeMap<K, V>, want: &BTreeMap<K, V>) -> Changes<K, V> {
+pub(super) fn changes<K: Ord + Clone, V: PartialEq + Clone>(
+    have: &BTreeMap<K, V>,
+    want: &BTreeMap<K, V>,
+) -> Changes<K, V> {
     let set = want.iter().filter(|(key, value)| have.get(key) != Some(value));
     let removed = have.keys().filter(|key| !want.contains_key(key));
     Changes { set: set.map(|(key, value)| (key.clone(), value.clone())).collect(), removed: removed.cloned().collect() }

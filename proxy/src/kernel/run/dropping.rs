@@ -80,8 +80,9 @@ impl Dropping {
         self.network = network;
         self.wanted = Some(Arc::clone(&wanted));
         let gone = self.deny.keep_rules(|rule| wanted.rules.contains(rule));
-        let let_in = self.deny.keep_denied(&self.allow);
-        self.forget(gone.into_iter().chain(let_in), "its rule is gone, or it is allowed");
+        self.forget(gone, "its rule is gone");
+        let allowed = self.deny.keep_denied(&self.allow);
+        self.forget(allowed, "it is allowed now");
         self.reload(now);
         self.sync();
         self.attach(now);
@@ -391,7 +392,7 @@ impl Dropping {
         match &self.wanted {
             Some(wanted) if wanted.kernel.interfaces.is_empty() => "kernel.interfaces names none".to_owned(),
             _ if !self.unknown.is_empty() => format!("there is no interface {}", self.unknown.join(", ")),
-            _ => "no interface has a public listener's address".to_owned(),
+            _ => "no interface has an address of a public listener".to_owned(),
         }
     }
 
