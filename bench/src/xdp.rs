@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, MapData};
 use aya::programs::Xdp;
-use aya::{Ebpf, EbpfLoader, Pod, TestRun, TestRunOptions};
+use aya::{Ebpf, Pod, TestRun, TestRunOptions};
 use serde_json::json;
 use weir_common::abi::drop::{Conf, Denied, Limit, PROGRAM, arm, map};
 use weir_common::abi::{Address, Endpoint, Plain};
@@ -81,8 +81,7 @@ fn measure(options: &Options) -> Result<(), Box<dyn Error>> {
 
 /// The program, loaded with maps as the case wants them.
 fn prepared(object: &Path, case: &Case) -> Result<Ebpf, Box<dyn Error>> {
-    // Maps of other groups stay small, as the proxy loads them.
-    let mut ebpf = EbpfLoader::new().map_max_entries("FLOWS", 1).map_max_entries("WIRE", 1).load_file(object)?;
+    let mut ebpf = Ebpf::load_file(object)?;
     load(&mut ebpf, PROGRAM)?;
     let port = LISTENER.port();
     set(&mut ebpf, map::PORTS, u32::from(port / 64), 1u64 << (port % 64))?;

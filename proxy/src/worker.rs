@@ -20,6 +20,7 @@ use crate::base::Instant;
 use crate::base::hash::BuildMix;
 use crate::base::metric::{Counters, RouteCells};
 use crate::config::Snapshot;
+use crate::config::raw::Listener;
 use crate::control::Facts;
 use crate::files::LogHandle;
 use crate::listen::{Client, Crowd, Share, Teller, Told};
@@ -198,6 +199,13 @@ impl Current {
             logs: new.logs.iter().map(|log| RefCell::new(log.handle())).collect(),
             shares: Rc::new(shares),
         }
+    }
+
+    /// The listener that has an address, if that is an address which only one can have.
+    fn listener_at(&self, address: &str) -> Option<Arc<str>> {
+        let has = |raw: &Listener| raw.enabled && raw.bind.iter().any(|bind| bind.to_string() == address);
+        let at = self.snapshot.document.listeners.iter().position(has).filter(|_| process::is_fixed(address))?;
+        Some(self.snapshot.listeners.get(at)?.name.clone())
     }
 
     /// The same with other endpoints.

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use weir_tests::dir::Dir;
@@ -66,7 +67,9 @@ impl Tap {
     /// The next event of this kind whose data are as said.
     #[track_caller]
     fn wait(&mut self, kind: &str, holds: impl Fn(&Value) -> bool) -> Event {
+        let deadline = Instant::now() + SOON;
         loop {
+            assert!(Instant::now() < deadline, "no such {kind} in time");
             let event = self.next().unwrap_or_else(|| panic!("the stream ended before {kind}"));
             if event.kind == kind && holds(&event.data) {
                 return event;
@@ -154,7 +157,8 @@ fn a_closed_flow_keeps_who_closed_it_and_what_tcp_counted() {
 
 #[test]
 fn resets_and_closes_of_weir_are_told_apart() {
-    let weir = Config::forwarding(Origin::ok("x").url()).start();
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url()).start();
     let client = weir.client();
     let query = format!("src_port={}", port(&client));
     one(&weir, &format!("state=open&{query}"));
@@ -186,7 +190,8 @@ fn a_refused_connection_is_a_denied_flow_live_and_listed() {
 
 #[test]
 fn the_wiretap_follows_a_flow_from_its_first_packet_to_its_last() {
-    let weir = Config::forwarding(Origin::ok("x").url()).tables("[node]\nid = \"n1\"").start();
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url()).tables("[node]\nid = \"n1\"").start();
     let mut client = weir.client();
     let from = port(&client);
     let mut tap = Tap::open(&weir, &format!("src_port={from}"), "");
@@ -216,7 +221,8 @@ fn the_wiretap_follows_a_flow_from_its_first_packet_to_its_last() {
 
 #[test]
 fn a_quiet_stream_beats_and_ends_with_weir() {
-    let weir = Config::forwarding(Origin::ok("x").url()).start();
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url()).start();
     let mut tap = Tap::open(&weir, "not_proto=tcp", "");
     weir.get("/");
     let beat = tap.next().expect("a heartbeat");

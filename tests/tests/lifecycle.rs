@@ -152,6 +152,30 @@ fn a_removed_listener_drains_and_a_new_one_serves() {
 }
 
 #[test]
+fn a_listener_with_another_name_keeps_its_socket() {
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url()).workers(2).start();
+    let mut idle = weir.client();
+    assert_eq!(idle.exchange(bytes("GET", "/", &[], b"")).status, 200);
+    let load =
+        Load::start(weir.web(), 4, bytes("GET", "/", &[("Connection", "close")], b""), |answer| answer.status == 200);
+    let text = weir.text().replace("\"web\"", "\"front\"");
+    weir.reload_text(&text);
+    wait::until("the next generation", || weir.generation() == 2);
+    weir.wait_log("a request at the new name", |line| line["listener"] == "front");
+    load.finish();
+    // Connections of the old name end as those of a listener that was removed.
+    assert_eq!(idle.ended(), Ended::Closed);
+    // And back, with an address beside it.
+    let port = Port::reserve();
+    let bind = format!("bind = [\"{}\", \"{}\"]", weir.web(), port.address());
+    weir.reload_text(&weir.text().replace(&format!("bind = \"{}\"", weir.web()), &bind));
+    wait::until("the third generation", || weir.generation() == 3);
+    wait::until("the address beside it", || Client::try_connect(port.address()).is_ok());
+    assert_eq!(weir.get("/").status, 200);
+}
+
+#[test]
 fn usr1_reopens_the_access_log() {
     let origin = Origin::ok("x");
     let weir = Config::forwarding(origin.url()).start();

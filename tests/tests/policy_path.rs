@@ -95,6 +95,27 @@ fn a_new_ban_ends_the_open_connections_of_its_peers() {
 }
 
 #[test]
+fn a_ban_of_the_api_ends_connections_at_once_and_a_finding_tells_of_it() {
+    let origin = Origin::ok("hello");
+    let weir = Config::forwarding(origin.url()).workers(2).tables(TRUST).start();
+    let mut open: Vec<_> = (0..4).map(|_| Client::connect_from("127.0.0.2", weir.web())).collect();
+    open.iter_mut().for_each(|client| assert_eq!(client.exchange(bytes("GET", "/", &[], b"")).status, 200));
+    let fields = [("Host", "localhost"), ("Content-Type", "application/json")];
+    let ban = |body: &str| request(weir.management(), "POST", "/api/v1/bans", &fields, body.as_bytes()).status;
+    assert!(matches!(ban(r#"{"cidr": "127.0.0.2", "ttl": "1h", "reason": "spam"}"#), 200 | 201));
+    assert!(matches!(ban(r#"{"cidr": "203.0.113.0/24", "ttl": "1h", "reason": "spam"}"#), 200 | 201));
+    open.iter_mut().for_each(|client| assert_eq!(client.ended(), Ended::Reset));
+    assert_eq!(get_for(&weir, "203.0.113.9", "/").status, 403);
+    let findings = || weir.api("/api/v1/audit/findings?finding_type=banned")["items"].as_array().cloned();
+    let found = wait::value("a finding", || findings().filter(|items| !items.is_empty()));
+    assert_eq!((&found[0]["source_group"], &found[0]["hostname"]), (&"web".into(), &"test".into()));
+    assert_eq!(
+        (&found[0]["reason"], &found[0]["status"], &found[0]["count"]),
+        (&"banned".into(), &403.into(), &1.into())
+    );
+}
+
+#[test]
 fn limits_are_charged_in_order_until_one_denies() {
     let origin = Origin::ok("hello");
     let tables = [
@@ -272,5 +293,5 @@ fn explain_shows_rules_with_the_predicate_that_fails() {
     let exit = command(&["explain", "GET", "http://a/login", "--config", config.to_str().expect("a path")]);
     let row = exit.stdout.lines().find(|line| line.starts_with("login")).unwrap_or_else(|| panic!("{}", exit.stdout));
     let words: Vec<_> = row.split_whitespace().collect();
-    assert_eq!(words, ["login", "rate_limit", "enforce", "failed", "method", "\"POST\"", "\"GET\""]);
+    assert_eq!(words, ["login", "rate_limit", "enforce", "failed", "method", "equals", "\"POST\"", "\"GET\""]);
 }

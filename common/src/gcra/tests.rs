@@ -1,3 +1,5 @@
+//! A leaky bucket says the same, and threads cannot get more.
+
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Barrier;
 use std::vec::Vec;

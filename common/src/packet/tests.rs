@@ -1,3 +1,5 @@
+//! Each kind of frame, and another parser's opinion of all others.
+
 use std::net::{IpAddr, SocketAddr};
 use std::vec::Vec;
 

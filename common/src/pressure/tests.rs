@@ -1,3 +1,5 @@
+//! The whole history says the same.
+
 use std::vec::Vec;
 
 use proptest::prelude::*;

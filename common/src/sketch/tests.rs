@@ -1,3 +1,5 @@
+//! A key gets no more than alone, whoever it meets, and however CPUs interleave.
+
 use core::sync::atomic::AtomicU64;
 use std::collections::HashMap;
 use std::net::IpAddr;

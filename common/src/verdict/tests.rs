@@ -1,3 +1,5 @@
+//! Each stage, and the order of them.
+
 use core::net::IpAddr;
 use std::collections::HashMap;
 use std::vec::Vec;

@@ -105,6 +105,8 @@ metrics! {
     LOST, "weir_lost_total", Counter, ["queue"], "Messages dropped because a queue was full";
     ACCESS_LOG_DROPPED, "weir_access_log_dropped_total", Counter, ["log", "why"], "Access log lines that were not written";
 
+    BANS, "weir_bans", Gauge, ["origin"], "CIDRs that are banned, by the document or by the API";
+    FINDINGS, "weir_findings", Gauge, [], "Findings in memory";
     DNS_QUERIES, "weir_dns_queries_total", Counter, ["result"], "Resolutions by their result";
     PROBES, "weir_health_probes_total", Counter, ["result"], "Health probes by their result";
     ENDPOINTS, "weir_endpoints", Gauge, ["state"], "Endpoints by state";

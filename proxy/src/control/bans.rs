@@ -2,6 +2,7 @@
 
 mod dynamic;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +36,7 @@ pub(super) struct BanList {
     /// There is something to do before the next tick.
     changed: Notify,
     settled: watch::Sender<Settled>,
+    refused: AtomicU64,
     state: Arc<StateDir>,
     facts: Arc<Facts>,
     clock: Clock,
@@ -90,6 +92,7 @@ impl BanList {
             tables: watch::Sender::default(),
             changed: Notify::new(),
             settled: watch::Sender::new(Settled { version: 0, kept: state.missing().is_none() }),
+            refused: AtomicU64::new(0),
             state,
             facts,
             clock,
@@ -117,7 +120,8 @@ impl BanList {
 
     /// Bans a CIDR, or changes its ban. Comes back once it is in force; says whether it is kept.
     pub(super) async fn put(&self, own: Own) -> Result<bool, Full> {
-        let version = self.change(|dynamic| dynamic.put(own))?;
+        let version = self.change(|dynamic| dynamic.put(own));
+        let version = version.inspect_err(|Full| drop(self.refused.fetch_add(1, Ordering::Relaxed)))?;
         Ok(self.settled(version).await)
     }
 
@@ -134,6 +138,17 @@ impl BanList {
     /// The API's bans, by address.
     pub(super) fn own(&self) -> Vec<Own> {
         self.lock().dynamic.iter().cloned().collect()
+    }
+
+    /// CIDRs of the document and of the API.
+    pub(super) fn counts(&self) -> [usize; 2] {
+        let inner = self.lock();
+        [inner.document.table.len(), inner.dynamic.len()]
+    }
+
+    /// How often the API was refused a ban as one too many.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// The API's ban of exactly this CIDR.

@@ -149,7 +149,12 @@ impl Flows {
 
     /// A new reader; none if there are as many as there may be.
     pub(super) fn watch(&self, wish: Wish) -> Option<Feed> {
-        self.hub.join(wish, (self.parts.limits)().readers_max, self.now())
+        let now = self.now();
+        self.tell_status(now.at);
+        let feed = self.hub.join(wish, (self.parts.limits)().readers_max, now)?;
+        // From its first octet on, the reader learns what requests come to.
+        self.want(self.parts.mode.is_enabled(), true, now.at);
+        Some(feed)
     }
 
     /// What the API lists. Figures of flows that are still open are read as they stand.

@@ -176,7 +176,8 @@ async fn find(mut drops: mpsc::Receiver<EarlyDrop>, audit: Arc<Audit>, facts: Ar
 
 /// The listener of an address, which may be bound to all of them.
 fn listener(bound: &[(SocketAddr, String)], to: SocketAddr) -> String {
-    let wildcard = |one: &SocketAddr| one.ip().is_unspecified() && one.is_ipv4() == to.is_ipv4() && one.port() == to.port();
+    let wildcard =
+        |one: &SocketAddr| one.ip().is_unspecified() && one.is_ipv4() == to.is_ipv4() && one.port() == to.port();
     let exact = bound.iter().find(|(one, _)| *one == to);
     let found = exact.or_else(|| bound.iter().find(|(one, _)| wildcard(one)));
     found.map(|(_, name)| name.clone()).unwrap_or_default()

@@ -142,4 +142,4 @@ impl Expr {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::policy) mod tests;

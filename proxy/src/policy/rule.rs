@@ -160,3 +160,6 @@ impl<A> Rule<A> {
         Judged { rule: &self.name, mode: self.mode, verdict }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,9 +127,10 @@ const CONNECTIONS: u8 = 1;
 const REQUESTS: u8 = 2;
 const TCP_INFO: u8 = 4;
 
+/// Connections are told of from the first one on: workers serve before control has begun to listen.
 impl Default for Notes {
     fn default() -> Self {
-        Self { queue: ArrayQueue::new(NOTES_MAX), wanted: AtomicU8::new(0) }
+        Self { queue: ArrayQueue::new(NOTES_MAX), wanted: AtomicU8::new(CONNECTIONS | TCP_INFO) }
     }
 }
 
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn what_is_wanted_is_what_was_said() {
         let notes = Notes::default();
-        assert_eq!(notes.wanted(), Wanted::default());
+        assert_eq!(notes.wanted(), Wanted { connections: true, requests: false, tcp_info: true });
         for bits in 0..8_u8 {
             let wanted = Wanted { connections: bits & 1 != 0, requests: bits & 2 != 0, tcp_info: bits & 4 != 0 };
             notes.want(wanted);

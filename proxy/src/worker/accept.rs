@@ -1,5 +1,6 @@
 //! Accept loops: one per listening socket of this worker.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ const HANDSHAKE: Duration = Duration::from_millis(250);
 
 /// A socket that this worker accepts on.
 pub(super) struct Bound {
-    listener: Arc<str>,
+    /// The listener that has its address now.
+    listener: Rc<RefCell<Arc<str>>>,
     address: Arc<str>,
     pub(super) socket: Rc<Listener>,
 }
@@ -27,17 +29,31 @@ impl Worker {
     /// Begins to accept on a socket.
     pub(super) fn listen(self: &Rc<Self>, new: NewSocket) {
         let socket = Rc::new(Listener::from_fd(new.fd));
-        let bound = Bound { listener: new.listener.clone(), address: new.address, socket: socket.clone() };
+        // A newer document may know it by another name than the one that opened it.
+        let name = self.current().listener_at(&new.address).unwrap_or(new.listener);
+        let listener = Rc::new(RefCell::new(name));
+        let bound = Bound { listener: listener.clone(), address: new.address, socket: socket.clone() };
         self.bound.borrow_mut().push(bound);
         let worker = self.clone();
         worker.accepting.set(worker.accepting.get() + 1);
         ring::spawn(async move {
             while let Ok(socket) = socket.accept().await {
-                worker.admit(socket, &new.listener, new.port);
+                let listener = listener.borrow().clone();
+                worker.admit(socket, &listener, new.port);
             }
             worker.accepting.set(worker.accepting.get() - 1);
             worker.empty.notify();
         });
+    }
+
+    /// Gives sockets the names that their listeners have now.
+    pub(super) fn rename_bound(&self) {
+        let current = self.current();
+        for one in self.bound.borrow().iter() {
+            if let Some(name) = current.listener_at(&one.address) {
+                one.listener.replace(name);
+            }
+        }
     }
 
     /// Stops accepting where the newest document no longer listens, once the connections that have begun there are
@@ -45,7 +61,7 @@ impl Worker {
     pub(super) fn stop_listening_unless(&self, stays: impl Fn(&str, &str) -> bool) {
         let mut bound = self.bound.borrow_mut();
         bound.retain(|one| {
-            let stay = stays(&one.listener, &one.address);
+            let stay = stays(&one.listener.borrow(), &one.address);
             if !stay {
                 let socket = one.socket.clone();
                 socket.turn_away();
@@ -56,7 +72,7 @@ impl Worker {
             }
             stay
         });
-        let listener_stays = |name: &str| bound.iter().any(|one| *one.listener == *name);
+        let listener_stays = |name: &str| bound.iter().any(|one| **one.listener.borrow() == *name);
         self.tell_all(Told::Finish, |client| !listener_stays(&client.listener));
     }
 

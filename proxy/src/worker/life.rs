@@ -122,6 +122,7 @@ impl Worker {
             let raw = current.snapshot.document.listeners.iter().find(|one| one.enabled && one.name == name);
             raw.is_some_and(|one| one.bind.iter().any(|bind| bind.to_string() == address))
         };
+        self.rename_bound();
         self.stop_listening_unless(listens);
         self.reset_banned();
         new.sockets.into_iter().for_each(|socket| self.listen(socket));

@@ -1,26 +1,28 @@
 //! What the process holds around its workers: sockets, logs, caps, counters; and how a new configuration reaches them.
 
+mod sockets;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
+use self::sockets::Address;
+pub(super) use self::sockets::is_fixed;
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
 use crate::cli::Source;
 use crate::config::snapshot::LogPlan;
-use crate::config::value::{Bind as RawBind, Ceiling};
-use crate::config::{At, Document, Environment, Problem, Problems, Snapshot, raw};
-use crate::control::facts::ListenerFact;
+use crate::config::value::Ceiling;
+use crate::config::{Document, Environment, Problem, Problems, Snapshot};
 use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
 use crate::control::{self, Facts, Ground, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
 use crate::kernel::{Feeds, Listening};
-use crate::listen::{Bind, Crowd, Opened, Quota, open};
+use crate::listen::{Crowd, Quota};
 use crate::policy::ban::Bans;
 use crate::policy::finding::Outlet;
 use crate::policy::geoip::GeoIp;
@@ -38,11 +40,6 @@ const SERIES_MAX: usize = 20_000;
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// The share of the descriptors that client connections may take: each may need one upstream, and others are needed too.
 const DESCRIPTOR_SHARE: f64 = 0.45;
-
-/// A bound address of a listener: its name, the address as the document writes it.
-type Address = (Arc<str>, Arc<str>);
-/// What could be opened, and why the rest could not.
-type Openings = (Vec<(Address, Opened)>, HashMap<Address, String>);
 
 /// The process around the workers.
 pub struct Process {
@@ -182,9 +179,7 @@ impl Process {
         let first = state.snapshot.is_none();
         let (opened, unbound) = self.open_listeners(&state, &snapshot.document, first)?;
         // From here on nothing can fail.
-        let wanted = addresses(&snapshot.document);
-        let stays = |address: &Address| wanted.iter().any(|one| one.name == address.0 && one.text == address.1);
-        state.bound.retain(|address, _| stays(address));
+        sockets::follow(&mut state, &snapshot.document);
         state.unbound = unbound;
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
@@ -268,61 +263,6 @@ impl Process {
         };
         snapshot.access_logs.iter().map(open).collect()
     }
-
-    /// Opens what is not bound yet. What fails is listed, or with `go_on` off refuses all.
-    fn open_listeners(&self, state: &State, document: &Document, go_on: bool) -> Result<Openings, Problem> {
-        let (mut opened, mut failed) = (Vec::new(), HashMap::new());
-        for wanted in addresses(document) {
-            let address = (wanted.name, wanted.text);
-            if state.bound.contains_key(&address) {
-                continue;
-            }
-            match open(&wanted.bind, self.mailboxes.len()) {
-                Ok(one) => opened.push((address, one)),
-                Err(error) if go_on => {
-                    if !state.unbound.contains_key(&address) {
-                        tracing::error!(listener = %address.0, "{error}; it is tried again each second");
-                    }
-                    failed.insert(address, error.to_string());
-                }
-                Err(error) => return Err(wanted.at.problem("bind", error.to_string())),
-            }
-        }
-        Ok((opened, failed))
-    }
-
-    /// Deals opened sockets out to the workers.
-    fn deal(&self, state: &mut State, opened: Vec<(Address, Opened)>) {
-        for ((listener, address), opened) in opened {
-            let port = match &opened.bind {
-                Bind::Tcp(address) => address.port(),
-                Bind::Unix { .. } => 0,
-            };
-            tracing::info!(%listener, address = %opened.bind, "listening");
-            state.bound.insert((listener.clone(), address.clone()), port);
-            for (hand, fd) in state.hands.iter_mut().zip(opened.sockets) {
-                hand.sockets.push(NewSocket { listener: listener.clone(), address: address.clone(), port, fd });
-            }
-        }
-    }
-
-    fn tell_listeners(&self, state: &State) {
-        let fact = |(name, address): &Address, error: Option<String>| ListenerFact {
-            name: name.to_string(),
-            address: address.to_string(),
-            error,
-        };
-        let bound = state.bound.keys().map(|address| fact(address, None));
-        let unbound = state.unbound.iter().map(|(address, error)| fact(address, Some(error.clone())));
-        let on_tcp = |((name, address), port): (&Address, &u16)| {
-            let address: SocketAddr = address.parse().ok()?;
-            Some((SocketAddr::new(address.ip(), *port), name.to_string()))
-        };
-        let mut on_tcp: Vec<_> = state.bound.iter().filter_map(on_tcp).collect();
-        on_tcp.sort_unstable();
-        self.facts.set_bound(on_tcp);
-        self.facts.set_listeners(bound.chain(unbound).collect());
-    }
 }
 
 impl control::Process for Process {
@@ -386,39 +326,6 @@ impl control::Process for Process {
     fn explain(&self, question: &Question, ground: &Ground<'_>) -> Result<serde_json::Value, Unanswered> {
         explain(ground, question, clock())
     }
-}
-
-/// One address that a document listens on.
-struct Wanted {
-    name: Arc<str>,
-    text: Arc<str>,
-    bind: Bind,
-    at: At,
-}
-
-/// All addresses that a document listens on.
-fn addresses(document: &Document) -> Vec<Wanted> {
-    let enabled = document.listeners.iter().filter(|listener| listener.enabled);
-    let of = |listener: &raw::Listener| {
-        let name: Arc<str> = listener.name.as_str().into();
-        let bind = |raw: &RawBind| match raw {
-            RawBind::Tcp(address) => Bind::Tcp(*address),
-            RawBind::Unix(path) => Bind::Unix {
-                path: path.clone(),
-                mode: listener.mode,
-                owner: listener.owner.clone(),
-                group: listener.group.clone(),
-            },
-        };
-        let wanted = |raw: &RawBind| Wanted {
-            name: name.clone(),
-            text: raw.to_string().into(),
-            bind: bind(raw),
-            at: listener.at.clone(),
-        };
-        listener.bind.iter().map(wanted).collect::<Vec<_>>()
-    };
-    enabled.flat_map(of).collect()
 }
 
 /// The caps of a document, kept where they only change in size.

@@ -50,8 +50,29 @@ pub(super) fn weir_for(
         workers,
         routes,
         connections_max,
+        rules: "",
     };
-    let path = weir_document(&bench.dir, name, &document)?;
+    started(bench, name, &document)
+}
+
+/// weir with one worker and these tables of policies.
+pub(super) fn weir_ruled(bench: &Bench, name: &'static str, rules: &str) -> Outcome<Contestant> {
+    let document = Document {
+        web: free_address()?,
+        management: free_address()?,
+        origin: bench.origin,
+        workers: 1,
+        routes: 1,
+        connections_max: CONNECTIONS_MAX,
+        rules,
+    };
+    started(bench, name, &document)
+}
+
+/// weir on a document, once it listens.
+fn started(bench: &Bench, name: &'static str, document: &Document<'_>) -> Outcome<Contestant> {
+    let workers = document.workers;
+    let path = weir_document(&bench.dir, name, document)?;
     let cores = if workers == 1 { PROXY_CORE.to_owned() } else { format!("0-{}", workers - 1) };
     let mut command = Command::new("taskset");
     command.args(["-c", &cores]).arg(&bench.weir).args(["run", "--config"]).arg(path);
@@ -65,7 +86,7 @@ pub(super) fn weir_for(
 }
 
 /// Writes a document and says where.
-fn weir_document(dir: &Path, name: &str, document: &Document) -> Outcome<PathBuf> {
+fn weir_document(dir: &Path, name: &str, document: &Document<'_>) -> Outcome<PathBuf> {
     let path = dir.join(format!("{name}.toml"));
     std::fs::write(&path, document.text()).map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(path)
@@ -81,6 +102,7 @@ pub(super) fn start_to_ready(bench: &Bench) -> Outcome<Duration> {
         workers: 1,
         routes: 1,
         connections_max: CONNECTIONS_MAX,
+        rules: "",
     };
     let path = weir_document(&bench.dir, "start", &document)?;
     let mut command = Command::new("taskset");

@@ -5,24 +5,44 @@ use std::net::SocketAddr;
 
 /// A document: where it listens, where it forwards, how much stands in it.
 #[derive(Clone, Copy)]
-pub(super) struct Document {
+pub(super) struct Document<'a> {
     pub(super) web: SocketAddr,
     pub(super) management: SocketAddr,
     pub(super) origin: SocketAddr,
     pub(super) workers: usize,
     pub(super) routes: usize,
     pub(super) connections_max: usize,
+    /// Tables of policies.
+    pub(super) rules: &'a str,
 }
 
-impl Document {
+/// A rate limit that every request meets and none exceeds.
+pub(super) const MET_BY_ALL: &str = "[[rate_limit]]\nname=\"all\"\nlimit=1_000_000\nwindow=\"1s\"\n";
+
+/// So many rules of every kind, of which none matches a request that is measured.
+pub(super) fn unmet(rules: usize) -> String {
+    const ASKED: [&str; 7] = [
+        "match={path={prefix=\"/admin\"}}",
+        "match={host=\"*.internal.test\"}",
+        "match={method=[\"PUT\",\"DELETE\"],path={prefix=\"/api\"}}",
+        "match={client_ip={cidr=[\"203.0.113.0/24\",\"2001:db8::/32\"]}}",
+        "match={header.user-agent={contains=\"sqlmap\"}}",
+        "match={query.debug={present=true}}",
+        "when='path.startsWith(\"/login\") && method == \"POST\"'",
+    ];
+    let rule = |(n, asked): (usize, &str)| format!("[[rate_limit]]\nname=\"r{n}\"\n{asked}\n");
+    ASKED.into_iter().cycle().take(rules).enumerate().map(rule).collect()
+}
+
+impl Document<'_> {
     /// Its text. The last route takes every path; those before it are half hosts, half paths, and match none of the
     /// requests that are measured.
     pub(super) fn text(&self) -> String {
-        let Self { web, management, origin, workers, routes, connections_max } = self;
+        let Self { web, management, origin, workers, routes, connections_max, rules } = self;
         let mut text = format!(
             "version = 1\nworkers = {workers}\n\n[limits]\nconnections_max = {connections_max}\nrequests_per_connection = 10000000\n\n[pool]\nidle_max = 1024\n\n\
              [timeouts]\nkeepalive = \"5m\"\n\n\
-             [management]\nlisten = [\"{management}\"]\n\n[[listener]]\nname = \"web\"\nbind = \"{web}\"\n"
+             [management]\nlisten = [\"{management}\"]\n\n[[listener]]\nname = \"web\"\nbind = \"{web}\"\n{rules}"
         );
         for id in 1..*routes {
             let key = match id % 2 {
@@ -50,9 +70,11 @@ mod tests {
     fn a_document_has_as_many_routes_as_asked_for() {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let (web, management, origin) = (address, address, address);
-        let document = Document { web, management, origin, workers: 1, routes: 10, connections_max: 100 };
+        let document = Document { web, management, origin, workers: 1, routes: 10, connections_max: 100, rules: "" };
         assert_eq!(document.text().matches("[[route]]").count(), 10);
         assert!(Document { routes: 10_000, ..document }.text().len() < 1 << 20);
         assert_eq!(document.text().matches("path_prefix=\"/\"\n").count(), 1);
+        let rules = unmet(20);
+        assert_eq!(Document { rules: &rules, ..document }.text().matches("[[rate_limit]]").count(), 20);
     }
 }

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::contestant::{self, Contestant};
+use super::document;
 use super::measure::{Series, Work, alternate, alternate_wrk, best};
 use super::stats::Spread;
 use super::tools::{Bench, Running, resident, signal};
-use crate::run::Outcome;
+use crate::run::{Outcome, root};
 
 /// One row.
 pub(super) struct Row {
@@ -77,10 +80,13 @@ pub(super) const ROWS: &[Row] = &[
         run: |bench| beside_peers(bench, Work { path: "/up", connections: 16, upload: Some("1MiB") }, 0.80),
     },
     Row { name: "routes-10k", goal: "CPU per request <= 1.05 x one route's", run: many_routes },
+    Row { name: "rules-20", goal: "CPU per request <= 1.05 x no rule's", run: unmet_rules },
+    Row { name: "rate-limit", goal: "CPU per request <= 1.03 x no limit's", run: met_limit },
     Row { name: "two-workers", goal: "CPU per request <= 1.10 x one worker's", run: two_workers },
     Row { name: "idle-memory", goal: "octets per idle connection <= the better peer's", run: idle_memory },
     Row { name: "reload", goal: "0 failed, p99 <= 2 x without reload", run: reload },
     Row { name: "start", goal: "start to ready <= 50 ms", run: start },
+    Row { name: "xdp-verdict", goal: "net ns per packet: ssh 20, idle 50, SYN over limit 100", run: xdp_verdict },
     Row { name: "cross-check", goal: "ratios by wrk within 5 % of weir-bench's", run: cross_check },
 ];
 
@@ -109,6 +115,18 @@ fn many_routes(bench: &Bench) -> Outcome<Line> {
     let many = contestant::weir(bench, "weir-routes", 1, MANY_ROUTES)?;
     let one = contestant::weir(bench, "weir", 1, 1)?;
     compare(bench, &many, &one, SMALL_64, 1.05)
+}
+
+fn unmet_rules(bench: &Bench) -> Outcome<Line> {
+    let ruled = contestant::weir_ruled(bench, "weir-rules", &document::unmet(20))?;
+    let bare = contestant::weir(bench, "weir", 1, 1)?;
+    compare(bench, &ruled, &bare, SMALL_64, 1.05)
+}
+
+fn met_limit(bench: &Bench) -> Outcome<Line> {
+    let limited = contestant::weir_ruled(bench, "weir-limited", document::MET_BY_ALL)?;
+    let bare = contestant::weir(bench, "weir", 1, 1)?;
+    compare(bench, &limited, &bare, SMALL_64, 1.03)
 }
 
 fn two_workers(bench: &Bench) -> Outcome<Line> {
@@ -222,6 +240,24 @@ fn while_reloading<T>(weir: &Contestant, work: impl FnOnce() -> T) -> T {
         drop(done);
         outcome
     })
+}
+
+/// The XDP program by test runs, net of an empty one's. What is not in the goals is told beside them.
+fn xdp_verdict(bench: &Bench) -> Outcome<Line> {
+    let object = root().join("ebpf/weir.bpf.o");
+    let rounds = bench.rounds.to_string();
+    let mut command = bench.command(&["xdp", "--rounds", &rounds]);
+    let output = command.arg(object).output().map_err(|e| e.to_string())?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report: Value = serde_json::from_slice(&output.stdout).map_err(|_| said)?;
+    let net = |case: &str| {
+        let rounds = report["net"][case].as_array().into_iter().flatten();
+        Spread::of(&rounds.filter_map(Value::as_f64).collect::<Vec<_>>())
+    };
+    let goals = [("ssh", 20.0), ("idle", 50.0), ("syn_over", 100.0)];
+    let cases = goals.iter().map(|(case, _)| *case).chain(["denied", "syn_over_all_armed"]);
+    let text = cases.map(|case| format!("{case} {:.0} ns", net(case))).collect::<Vec<_>>().join(", ");
+    Ok(Line { text, pass: goals.iter().all(|(case, goal)| net(case).median <= *goal) })
 }
 
 fn start(bench: &Bench) -> Outcome<Line> {

@@ -123,6 +123,9 @@ labels! {
     PoolIdle, "pool_idle_max", "an idle upstream connection was closed to make room";
     RetryBudget, "retry_budget", "a retry was not made because the budget was spent";
     ReplayMemory, "replay_memory", "a body was not kept for a retry because too much is kept already";
+    Bans, "bans_max", "a ban of the API was refused as one too many";
+    Findings, "findings_max", "an old finding was dropped to make room for a new one";
+    FindingsDisk, "findings_disk_max", "an old finding was dropped because they took too much of the disk";
     EjectionPercent, "ejection_percent", "an ejection was refused to keep enough endpoints";
     FlowsOpen, "flows_open_max", "a connection was left out of the flow table";
     FlowsReaders, "flows_readers_max", "a reader of the wiretap was refused";

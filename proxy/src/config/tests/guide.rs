@@ -33,7 +33,7 @@ fn examples(page: &str) -> Vec<&str> {
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let guide = std::fs::read_dir(root.join("docs/guide")).unwrap().map(|entry| entry.unwrap().path());
-    guide.chain([root.join("README.md")]).collect()
+    guide.chain([root.join("README.md"), root.join("docs/reference/match.md")]).collect()
 }
 
 #[test]

@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(column(r#""a\"b""#, 2), (7, 12));
         assert_eq!(column(r#""\u00e9x""#, 2), (7, 15));
         assert_eq!(column("'\u{e9}x'", 2), (7, 10));
-        assert_eq!(column("'''\nab\ncd'''", 4), (8, 2));
+        assert_eq!(column("'''\nab\ncd'''", 4), (9, 2));
         assert_eq!(column("\"\"\"\na \\\n   b\"\"\"", 2), (9, 4));
         assert_eq!(column("'ab'", 2), (7, 11));
     }

@@ -175,7 +175,11 @@ fn row(state: &State, shown: Shown) -> Row {
     };
     let enforced = state.kernel.status().mode == KernelMode::Enforce.word();
     Row {
-        address: if source.prefix_len() == source.max_prefix_len() { source.addr().to_string() } else { source.to_string() },
+        address: if source.prefix_len() == source.max_prefix_len() {
+            source.addr().to_string()
+        } else {
+            source.to_string()
+        },
         action: if enforced { "deny" } else { "would_deny" },
         table: rule.as_ref().map(|rule| rule.table),
         rule: rule.map(|rule| rule.name.to_string()),

@@ -89,10 +89,13 @@ fn rules(text: &mut Text, state: &State) {
     }
 }
 
-/// Limits of workers, and the one that control keeps.
+/// Limits of workers, and those that control keeps.
 fn limit_hits(state: &State, limit: Limit) -> u64 {
     let own = match limit {
         Limit::EjectionPercent => state.seen.ejections.refused.load(Ordering::Relaxed),
+        Limit::Bans => state.bans.refused(),
+        Limit::Findings => state.audit.evicted.number.load(Ordering::Relaxed),
+        Limit::FindingsDisk => state.audit.evicted.disk.load(Ordering::Relaxed),
         Limit::FlowsOpen => state.flows.counts().sums.refused,
         Limit::FlowsReaders => state.flows.counts().readers_refused,
         _ => 0,
@@ -178,6 +181,9 @@ fn rest(text: &mut Text, state: &State) {
     text.rows(metric::LOST, stats::lost(state).into_iter().map(|(queue, n)| ([queue], n)));
     access_logs(text, state);
     let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+    let [of_document, of_api] = state.bans.counts();
+    text.rows(metric::BANS, [(["document"], of_document as u64), (["api"], of_api as u64)]);
+    text.one(metric::FINDINGS, state.audit.len() as u64);
     let dns = state.resolver.counts();
     let results =
         [("answered", &dns.answered), ("denied", &dns.denied), ("absent", &dns.absent), ("failed", &dns.failed)];

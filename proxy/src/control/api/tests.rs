@@ -1,5 +1,7 @@
 //! The management API over real sockets.
 
+mod denials;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use crate::config::Document;
 use crate::control::testing::{Remembering, clock, document, forwarding, until};
 use crate::control::{Control, Facts, Process, Reports, Settings, Signal, StartError, Wiring};
 use crate::kernel::Feeds;
+use crate::policy::finding::Outlet;
 
 use super::*;
 
@@ -25,6 +28,7 @@ struct Bench {
     routes: Arc<RouteTable>,
     address: SocketAddr,
     metrics: SocketAddr,
+    findings: Arc<Outlet>,
 }
 
 fn loopback() -> SocketAddr {
@@ -47,6 +51,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
     facts.workers()[0].beat(clock() + Duration::from_secs(3_600));
     facts.publish(1, clock());
     facts.workers()[0].adopted(1);
+    let findings = Arc::<Outlet>::default();
     let wiring = Wiring {
         facts: Arc::clone(&facts),
         clock,
@@ -55,7 +60,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         rules: Arc::new(crate::policy::rule::RuleTable::new(1)),
         reports: Reports::channel().1,
         state: Arc::new(crate::control::state::StateDir::none("a test")),
-        findings: Arc::default(),
+        findings: Arc::clone(&findings),
         flows: Arc::default(),
         home: None,
         fed: Feeds::channel().1,
@@ -63,7 +68,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
     };
     let control = Control::start(settings, wiring, document)?;
     let (address, metrics) = (control.management()[0], control.metrics().unwrap_or_else(loopback));
-    Ok(Bench { control: Some(control), facts, counters, routes, address, metrics })
+    Ok(Bench { control: Some(control), facts, counters, routes, address, metrics, findings })
 }
 
 impl Drop for Bench {

@@ -65,13 +65,13 @@ fn old_findings_go_from_memory_and_do_not_come_back() {
     send(&first, [finding("old.test", 1, now - 3_590), finding("new.test", 1, now)]);
     first.flush();
     assert_eq!(first.len(), 2);
-    *lock(&first.settings) = raw::Audit { retention: Duration::from_secs(60), ..lock(&first.settings).clone() };
+    lock(&first.settings).retention = Duration::from_secs(60);
     first.flush();
     assert_eq!(hosts(&first), [("new.test".to_owned(), 1)]);
     drop(first);
     let second = audit("retention = \"1h\"", &state);
     second.flush();
-    *lock(&second.settings) = raw::Audit { retention: Duration::from_secs(60), ..lock(&second.settings).clone() };
+    lock(&second.settings).retention = Duration::from_secs(60);
     second.flush();
     assert_eq!(hosts(&second), [("new.test".to_owned(), 1)]);
 }

@@ -360,9 +360,12 @@ impl Dropping {
             None => self.places.is_empty().then(|| self.no_place()),
         };
         let mode = (attached > 0).then_some(if generic { "generic" } else { "native" });
-        let full = |map| {
-            let now = group.full.get(map).copied().unwrap_or(0);
-            now + self.full_before.get(map).copied().unwrap_or(0)
+        // Whether a source finds room is known before it is written, so the map itself hardly ever refuses one.
+        let refusals = self.deny.refusals().into_iter();
+        let full_sources = refusals.filter(|(why, _)| *why == Refused::Full).map(|(_, count)| count).sum();
+        let full = |name| {
+            let now = group.full.get(name).copied().unwrap_or(0);
+            if name == map::DENY { full_sources } else { now + self.full_before.get(name).copied().unwrap_or(0) }
         };
         let maps = group.sizes_now().map(|(name, entries, max)| status::Map { name, entries, max, full: full(name) });
         status::Group {

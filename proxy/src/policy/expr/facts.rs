@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::pairs::Pairs;
 use crate::config::value::Protocol;
-use crate::http::{BodyLength, Known, Paths, Request, Version};
+use crate::http::{BodyLength, Known, Paths, Request, Version, is_token};
 use crate::policy::geoip::{Country, GeoIp};
 
 /// Where the facts of a request lie.
@@ -63,7 +63,9 @@ impl FieldName {
     /// The field of that name, in any case.
     pub fn new(name: &str) -> Self {
         let text = name.to_ascii_lowercase();
-        Self { known: Known::of(text.as_bytes()), text: text.into() }
+        // What is no token is no field's name, though it may look like one to a recogniser of tokens.
+        let known = if is_token(text.as_bytes()) { Known::of(text.as_bytes()) } else { Known::Other };
+        Self { known, text: text.into() }
     }
 
     /// In lower case.

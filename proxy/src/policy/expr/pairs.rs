@@ -25,13 +25,13 @@ impl Pairs {
     pub(super) fn of_query(query: &[u8]) -> Self {
         let mut pairs = Self::default();
         for (name, value) in query_pairs(query) {
-            let pair = (pairs.part(query, &name), pairs.part(query, &value));
+            let pair = (pairs.part(query, name), pairs.part(query, value));
             pairs.list.push(pair);
         }
         pairs
     }
 
-    fn part(&mut self, received: &[u8], text: &Cow<'_, [u8]>) -> Part {
+    fn part(&mut self, received: &[u8], text: Cow<'_, [u8]>) -> Part {
         let len = text.len() as u32;
         match text {
             // Within `received`, whose octets the head's limit keeps far below 4 GiB.
@@ -41,7 +41,7 @@ impl Pairs {
             }
             Cow::Owned(text) => {
                 let start = self.decoded.len() as u32;
-                self.decoded.extend_from_slice(text);
+                self.decoded.extend_from_slice(&text);
                 Part { start, len, decoded: true }
             }
         }
@@ -79,7 +79,7 @@ impl Pairs {
     }
 
     /// The same, where none was decoded.
-    pub(super) fn received<'s, 'r>(&'s self, received: &'r [u8]) -> impl Iterator<Item = (&'r [u8], &'r [u8])> {
+    pub(super) fn received<'r>(&self, received: &'r [u8]) -> impl Iterator<Item = (&'r [u8], &'r [u8])> {
         self.list.iter().map(move |(name, value)| (slice(received, *name), slice(received, *value)))
     }
 }

@@ -9,7 +9,7 @@ use crate::policy::geoip::GeoIp;
 use crate::policy::geoip::tests::{countries, networks};
 
 /// A request and everything that is known about it.
-pub(super) struct Sample {
+pub(in crate::policy) struct Sample {
     pub(super) octets: Vec<u8>,
     pub(super) head: Head,
     pub(super) client: Option<IpAddr>,
@@ -19,14 +19,14 @@ pub(super) struct Sample {
 
 impl Sample {
     /// A request of a client at 192.0.2.7.
-    pub(super) fn new(text: &str) -> Self {
+    pub(in crate::policy) fn new(text: &str) -> Self {
         let octets = text.replace('\n', "\r\n").into_bytes();
         let mut head = Head::new();
         parse_request(&octets, &HeadLimits::default(), &mut head).unwrap().unwrap();
         Self { octets, head, client: Some([192, 0, 2, 7].into()), tls: None, geoip: None }
     }
 
-    pub(super) fn with<T>(&self, then: impl FnOnce(&Facts<'_>) -> T) -> T {
+    pub(in crate::policy) fn with<T>(&self, then: impl FnOnce(&Facts<'_>) -> T) -> T {
         let request = Request::new(&self.head, &self.octets);
         let paths: Paths<'_> = request.paths(true).unwrap();
         then(&Facts::new(Source {

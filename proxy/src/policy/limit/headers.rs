@@ -42,6 +42,9 @@ impl<'s> Told<'s> {
 
     /// Adds the fields to a response. Those of the draft stand beside the upstream's, the others replace them.
     pub fn write(&self, edits: &mut Edits) {
+        if self.is_empty() {
+            return;
+        }
         self.write_draft(edits);
         self.write_legacy(edits);
         if let Some(denier) = self.denier() {

@@ -59,11 +59,14 @@ pub struct RuleTotals {
     pub limits_hit: u64,
 }
 
+/// By kind and name: the counters of each worker.
+type Named = HashMap<(&'static str, String), Vec<Arc<RuleCounters>>>;
+
 /// All workers' counters of all rules, by kind and name. Locked when a generation is made and when someone looks, never
 /// by a worker.
 pub struct RuleTable {
     workers: usize,
-    named: Mutex<HashMap<(&'static str, String), Vec<Arc<RuleCounters>>>>,
+    named: Mutex<Named>,
 }
 
 impl RuleTable {

@@ -168,6 +168,14 @@ fn what_is_absent_reads_as_nothing() {
 }
 
 #[test]
+fn a_name_that_no_field_can_have_is_no_field() {
+    let sample = Sample::new("GET / HTTP/1.1\nHost: a.test\nUser-Agent: x\n\n");
+    for (text, there) in [(r#""user-agent" in headers"#, true), (r#""user\ragent" in headers"#, false)] {
+        sample.with(|facts| assert_eq!(when(text).unwrap().matches(facts), Ok(there), "{text}"));
+    }
+}
+
+#[test]
 fn values_are_worked_out() {
     for text in [
         r#"headers["x-a"] [1] == "two" && headers["x-a"].exists(v, v.startsWith("o") && size(v) == 3)"#,

@@ -62,12 +62,12 @@ pub(super) fn texts(comparison: Comparison, left: Text, right: Text) -> Test {
 /// One of some literals. An address is compared as such, if that is the same: it has one spelling.
 fn equals(other: Text, literals: Vec<Box<[u8]>>) -> Test {
     if let Text::Address(field) = other {
-        let spelled = |literal: &Box<[u8]>| {
+        let spelled = |literal: &[u8]| {
             let text = std::str::from_utf8(literal).ok()?;
             let net = nets::net(text)?;
             (net.addr().to_string() == text).then_some(net)
         };
-        return match literals.iter().map(spelled).collect::<Option<Vec<_>>>() {
+        return match literals.iter().map(|literal| spelled(literal)).collect::<Option<Vec<_>>>() {
             Some(nets) => Test::Is(Predicate::Address { field, nets: Nets::new(nets) }),
             None => term(Term::Text(other, TextTest::one_of(literals))),
         };
