@@ -1,5 +1,8 @@
 //! Floods as fast as this machine makes them.
 
+#[path = "heavy/weir.rs"]
+mod weir;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
