@@ -1,5 +1,7 @@
 //! Floods as fast as this machine makes them.
 
+#[path = "heavy/requests.rs"]
+mod requests;
 #[path = "heavy/weir.rs"]
 mod weir;
 
