@@ -222,9 +222,6 @@ fn run(
     tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
 
     tokio::spawn(Arc::clone(&bans).run());
-    let asked = seen.clone();
-    let audit_settings = move || asked.standing().adopted.snapshot.document.audit.clone();
-    tokio::spawn(Arc::clone(&audit).run(audit_settings));
     tokio::spawn(Arc::clone(&geoip).run());
     facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
 
@@ -246,6 +243,9 @@ fn run(
     };
     let kernel = kernel::start(around, home, fed);
     let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
+    let (asked, mode) = (seen.clone(), Arc::clone(&performance));
+    let audit_settings = move || asked.standing().adopted.snapshot.document.audit.clone();
+    tokio::spawn(Arc::clone(&audit).run(audit_settings, move || mode.is_enabled()));
     let (lost, bounds) = (Arc::clone(&counters), seen.clone());
     let flows = flows::Flows::new(flows::Parts {
         node_id: Arc::clone(&node_id),

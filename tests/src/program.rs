@@ -56,6 +56,8 @@ impl Running {
     pub fn start(command: &mut Command) -> Self {
         let dir = Dir::new();
         let file = |name| std::fs::File::create(dir.join(name)).expect("an output file");
+        // A weir that keeps anything keeps it with the test.
+        command.env("STATE_DIRECTORY", dir.join("state"));
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Self { child, dir }

@@ -275,17 +275,17 @@ fn performance_mode_switches_observation_off_and_on_and_outlives_the_process() {
     );
     while tap.next().is_some() {}
     let refuses = |weir: &Weir| {
-        [FLOWS, STREAM].map(|path| {
+        [FLOWS, STREAM, "/api/v1/audit/findings"].map(|path| {
             let refused = request(weir.management(), "GET", path, &[("Host", "localhost")], b"");
             (refused.status, refused.json()["code"].clone())
         })
     };
     let off = || (503, json!("PERFORMANCE_MODE_DISABLED"));
-    assert_eq!(refuses(&weir), [off(), off()]);
+    assert_eq!(refuses(&weir), [off(), off(), off()]);
     assert_eq!(weir.get("/").status, 200);
     weir.stop();
     let weir = config().start();
-    assert_eq!(refuses(&weir), [off(), off()]);
+    assert_eq!(refuses(&weir), [off(), off(), off()]);
     for bad in ["", "{}", r#"{"enabled":1}"#, r#"{"enabled":true,"x":1}"#] {
         assert_eq!(put_mode(weir.management(), bad).0, 400, "{bad:?}");
     }

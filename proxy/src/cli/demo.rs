@@ -53,7 +53,7 @@ fn stage(arguments: &Arguments) -> Result<Exit, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(told)?;
     let origins = runtime.block_on(Origins::start()).map_err(told)?;
     let folder = Folder::new().map_err(told)?;
-    let text = document::text(arguments.listen, arguments.management, &origins);
+    let text = document::text(arguments.listen, arguments.management, &origins, &folder.path("state"));
     let path = folder.write("weir.toml", &text).map_err(told)?;
     let running = match run::start(&Source { config: Some(path.clone()) }) {
         Ok(running) => running,

@@ -92,7 +92,9 @@ impl Audit {
 
     /// Adds what control itself has denied.
     pub(super) fn found(&self, denial: &Denial<'_>) {
-        lock(&self.store).merge(Item::of(Finding::of(denial, unix_s())));
+        if self.outlet.is_wanted() {
+            lock(&self.store).merge(Item::of(Finding::of(denial, unix_s())));
+        }
     }
 
     /// How many findings there are.
@@ -128,14 +130,16 @@ impl Audit {
         serde_json::to_vec(&shown).unwrap_or_default()
     }
 
-    /// Takes, keeps and writes until the runtime ends. `settings` are those of the newest configuration.
-    pub(super) async fn run(self: Arc<Self>, settings: impl Fn() -> raw::Audit) {
+    /// Takes, keeps and writes until the runtime ends. `settings` are those of the newest configuration; while nobody is
+    /// observing, nothing is collected.
+    pub(super) async fn run(self: Arc<Self>, settings: impl Fn() -> raw::Audit, is_observing: impl Fn() -> bool) {
         let mut turns = tokio::time::interval(TAKE);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut writing = self.flush_beside();
         let mut flushed = tokio::time::Instant::now();
         loop {
             turns.tick().await;
+            self.outlet.want(is_observing());
             self.take();
             // A disk that stalls holds up neither the workers' batches nor a second try.
             if writing.is_finished() && flushed.elapsed() >= lock(&self.settings).flush {

@@ -121,7 +121,7 @@ impl BanList {
     /// Bans a CIDR, or changes its ban. Comes back once it is in force; says whether it is kept.
     pub(super) async fn put(&self, own: Own) -> Result<bool, Full> {
         let version = self.change(|dynamic| dynamic.put(own));
-        let version = version.inspect_err(|Full| drop(self.refused.fetch_add(1, Ordering::Relaxed)))?;
+        let version = version.inspect_err(|Full| _ = self.refused.fetch_add(1, Ordering::Relaxed))?;
         Ok(self.settled(version).await)
     }
 

@@ -32,7 +32,7 @@ pub(super) use feed::Feed;
 pub(super) use filter::{BadValue, Filter, KEYS};
 pub(super) use hub::Wish;
 pub(super) use shown::Listed;
-pub use source::FlowSource;
+use source::FlowSource;
 pub(super) use table::Sums;
 
 /// How often notes and events are taken.

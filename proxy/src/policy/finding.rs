@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -374,23 +375,36 @@ impl Findings {
 const BATCHES_MAX: usize = 256;
 
 /// The way of findings from all workers to control.
-pub struct Outlet(ArrayQueue<Vec<Finding>>);
+pub struct Outlet {
+    batches: ArrayQueue<Vec<Finding>>,
+    unwanted: AtomicBool,
+}
 
 impl Default for Outlet {
     fn default() -> Self {
-        Self(ArrayQueue::new(BATCHES_MAX))
+        Self { batches: ArrayQueue::new(BATCHES_MAX), unwanted: AtomicBool::new(false) }
     }
 }
 
 impl Outlet {
     /// Queues a batch. What comes back is lost: count its denials under [`crate::base::metric::Queue::Finding`].
     pub fn send(&self, batch: Vec<Finding>) -> Result<(), Vec<Finding>> {
-        self.0.push(batch)
+        self.batches.push(batch)
+    }
+
+    /// Says whether findings are wanted.
+    pub fn want(&self, wanted: bool) {
+        self.unwanted.store(!wanted, Ordering::Relaxed);
+    }
+
+    /// Whether findings are wanted: in performance mode nobody collects any.
+    pub fn is_wanted(&self) -> bool {
+        !self.unwanted.load(Ordering::Relaxed)
     }
 
     /// The oldest batch that waits.
     pub fn take(&self) -> Option<Vec<Finding>> {
-        self.0.pop()
+        self.batches.pop()
     }
 }
 

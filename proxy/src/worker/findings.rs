@@ -14,6 +14,9 @@ const GATHER: Duration = Duration::from_millis(100);
 impl Worker {
     /// Adds a denial to the findings; what does not fit is counted.
     pub fn found(&self, denial: &Denial<'_>) {
+        if !self.findings_out.is_wanted() {
+            return;
+        }
         let mut findings = self.findings.borrow_mut();
         if findings.is_empty() {
             self.findings_begun.notify();

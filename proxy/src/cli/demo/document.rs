@@ -1,6 +1,7 @@
 //! The demo's document, and what there is to try with it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use super::origins::Origins;
 
@@ -23,7 +24,7 @@ pub(super) const TRIES: &[Try] = &[
 ];
 
 /// The whole document.
-pub(super) fn text(listen: SocketAddr, management: SocketAddr, origins: &Origins) -> String {
+pub(super) fn text(listen: SocketAddr, management: SocketAddr, origins: &Origins, state: &Path) -> String {
     let Origins { a, b, down, .. } = origins;
     let target = |name: &str, at: &SocketAddr| format!("[[route.target]]\nname = \"{name}\"\nurl = \"http://{at}\"\n");
     let route = |name: &str, prefix: &str| {
@@ -33,7 +34,7 @@ pub(super) fn text(listen: SocketAddr, management: SocketAddr, origins: &Origins
     [
         // One worker, so that two origins visibly take turns: each worker counts its own.
         "# The document of `weir demo`.\nversion = 1\nworkers = 1\n".to_owned(),
-        format!("\n[management]\nlisten = [\"{management}\"]\n"),
+        format!("\n[management]\nlisten = [\"{management}\"]\n\n[node]\nstate_dir = \"{}\"\n", state.display()),
         "\n[log]\nlevel = \"warn\"\n\n[drain]\ntimeout = \"1s\"\n".to_owned(),
         format!("\n[[listener]]\nname = \"web\"\nbind = \"{listen}\"\n"),
         route("hello", "/hello") + &target("a", a) + &target("b", b),
@@ -74,7 +75,7 @@ mod tests {
     #[tokio::test]
     async fn document_is_valid_without_a_warning() {
         let origins = Origins::start().await.unwrap_or_else(|error| panic!("{error}"));
-        let text = text(([127, 0, 0, 1], 8080).into(), ([127, 0, 0, 1], 9900).into(), &origins);
+        let text = text(([127, 0, 0, 1], 8080).into(), ([127, 0, 0, 1], 9900).into(), &origins, Path::new("/state"));
         let document = crate::config::parse(&text, "weir.toml").unwrap_or_else(|problems| panic!("{problems}{text}"));
         let mut problems = Problems::new();
         Snapshot::build(document, 1, Environment { sticky_key: &[0; 32], limits: &Tables::default() }, &mut problems);

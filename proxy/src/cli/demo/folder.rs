@@ -16,9 +16,14 @@ impl Folder {
         Ok(Self(path))
     }
 
+    /// Where a file or folder of that name stands in it.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     /// Writes a file into it and says where.
     pub(super) fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.path(name);
         fs::write(&path, text)?;
         Ok(path)
     }

@@ -44,6 +44,7 @@ pub(super) async fn show_local(Shared(state): Shared<Arc<State>>, uri: Uri) -> R
 }
 
 async fn answer(state: &State, query: &Query) -> Result<Answer, Refusal> {
+    super::settings::observing(state)?;
     let lost = state.sum(|counters| counters.lost_count(Queue::Finding));
     let found = state.audit.find(filter(query)?, lost).await;
     Ok(([(CONTENT_TYPE, "application/json")], found))

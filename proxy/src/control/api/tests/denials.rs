@@ -114,6 +114,26 @@ async fn a_bad_parameter_of_findings_is_refused_by_name() {
     assert_eq!(get(bench.address, "/api/v1/audit/findings/local?scope=local").await.status, 400);
 }
 
+#[tokio::test]
+async fn in_performance_mode_findings_are_neither_shown_nor_collected() {
+    let bench = bench();
+    let mode = async |enabled: bool| {
+        let body = format!("{{\"enabled\":{enabled}}}");
+        let length = body.len();
+        let head = format!("PUT /api/v1/settings/performance-mode HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        send(bench.address, &format!("{head}Content-Length: {length}\r\n\r\n{body}")).await
+    };
+    assert_eq!(mode(false).await.status, 200);
+    until(|| !bench.findings.is_wanted()).await;
+    for target in ["/api/v1/audit/findings", "/api/v1/audit/findings/local"] {
+        let answer = get(bench.address, target).await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "PERFORMANCE_MODE_DISABLED"));
+    }
+    assert_eq!(mode(true).await.status, 200);
+    until(|| bench.findings.is_wanted()).await;
+    findings(&bench, "", 0).await;
+}
+
 async fn delete(address: SocketAddr, target: &str) -> Answer {
     send(address, &format!("DELETE {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
 }
