@@ -86,7 +86,7 @@ fn the_denial_after_a_thousand_promotes_and_nothing_else_of_the_machine_is_touch
     let count = || self::entry(&weir, attacker()).and_then(|entry| entry["packets"].as_u64()).unwrap_or(0);
     wait::until("its packets are counted", || count() > 0);
     assert!(packets(&weir, "deny", "drop") > 0);
-    weir.wait_reason("kernel_denied", 1);
+    wait::until("the cut connection is counted", || weir.metrics().sum("weir_connections_reset_total", &[]) > 0.0);
 }
 
 #[test]
