@@ -67,7 +67,7 @@ fn the_denial_after_a_thousand_promotes_and_nothing_else_of_the_machine_is_touch
     let edge = Edge::new();
     let origin = Origin::ok("hello");
     let weir = enforcing(&edge, &origin, &rule(1000, "1h"));
-    let ssh = edge.other_listener().local_addr().unwrap();
+    let ssh = edge.other_listener();
     let mut idle = edge.client(attacker(), &weir);
     let statuses = edge.statuses(attacker(), &weir, 1001, &[]);
     assert_eq!(statuses[0], 200);
@@ -81,12 +81,12 @@ fn the_denial_after_a_thousand_promotes_and_nothing_else_of_the_machine_is_touch
     assert_eq!((&entry["action"], &entry["ttl_s"]), (&"deny".into(), &3600.into()));
     assert!(!edge.reaches(attacker(), weir.web()), "its SYNs are dropped");
     assert_eq!(idle.ended(), Ended::Reset, "its open connections are cut");
-    assert!(edge.reaches(attacker(), ssh), "only public listeners are guarded");
+    assert!(edge.reaches(attacker(), ssh.local_addr().unwrap()), "only public listeners are guarded");
     assert_eq!(edge.get(other(), &weir, "/", &[]).status, 200, "somebody else");
     let count = || self::entry(&weir, attacker()).and_then(|entry| entry["packets"].as_u64()).unwrap_or(0);
     wait::until("its packets are counted", || count() > 0);
     assert!(packets(&weir, "deny", "drop") > 0);
-    weir.wait_reason("kernel_denied", 1);
+    wait::until("the cut connection is counted", || weir.metrics().sum("weir_connections_reset_total", &[]) > 0.0);
 }
 
 #[test]
@@ -204,9 +204,9 @@ fn entries_of_a_rule_that_is_removed_go_with_it() {
     let origin = Origin::ok("hello");
     let rule = rule(5, "1h");
     let mut weir = enforcing(&edge, &origin, &rule);
-    while edge.reaches(attacker(), weir.web()) {
-        let _ = ask(&mut edge.client(attacker(), &weir), "/", &[]);
-    }
+    let mut client = edge.client(attacker(), &weir);
+    while ask(&mut client, "/", &[]).is_ok() {}
+    assert!(!edge.reaches(attacker(), weir.web()));
     weir.reload(|config| config.replaced(&rule, ""));
     wait::until("the rule's entries are gone", || denied(&weir).is_empty());
     assert!(edge.reaches(attacker(), weir.web()));
@@ -239,7 +239,8 @@ fn a_kill_opens_the_machine_and_leaves_nothing_in_the_kernel() {
     let loaded =
         || aya::programs::loaded_programs().flatten().filter(|program| programs.contains(&program.id())).count();
     wait::until("no program is left", || loaded() == 0);
-    let _next = std::net::TcpListener::bind(at).unwrap();
+    // The ring closes what it holds a moment after the process.
+    let _next = wait::value("the port is free", || std::net::TcpListener::bind(at).ok());
     assert!(edge.reaches(attacker(), at), "open again");
 }
 

@@ -1,5 +1,10 @@
 //! Floods as fast as this machine makes them.
 
+#[path = "heavy/requests.rs"]
+mod requests;
+#[path = "heavy/weir.rs"]
+mod weir;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
