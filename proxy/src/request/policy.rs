@@ -143,6 +143,18 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Names the ban that cut a request off.
+    pub(super) fn note_cut(&self, record: &mut Record) {
+        if record.reason == Reason::Banned
+            && record.decider.is_none()
+            && let Some(peer) = self.client.peer_ip()
+        {
+            // It is younger than what the request goes by.
+            let bans = self.worker.current().bans.clone();
+            record.decider = bans.lookup(peer, ring::now()).map(|hit| Decider::Ban(hit.ban.rule.clone()));
+        }
+    }
+
     /// Adds a denial of this request to the findings.
     pub(super) fn find(&self, denial: Denial<'_>, record: &Record) {
         let client = self.client_ip();
