@@ -193,8 +193,8 @@ fn run(
     listeners: api::Listeners,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, flows: notes, home, fed, process } =
-        wiring;
+    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, .. } = wiring;
+    let Wiring { flows: notes, home, fed, process, .. } = wiring;
     let Reported(reports) = reports;
     let node_id: Arc<str> = settings.node_id.as_str().into();
     let (dns_out, dns) = mpsc::channel(EVENTS_MAX);

@@ -49,7 +49,7 @@ pub struct Worker {
     /// Wall time.
     pub wall: Wall,
     /// Shared with the other workers: what each client has at once.
-    pub crowd: Rc<Arc<Crowd>>,
+    pub crowd: Rc<Crowd>,
     /// Random numbers.
     pub random: RefCell<fastrand::Rng>,
     /// Idle upstream connections.

@@ -64,7 +64,10 @@ fn a_banned_client_of_a_trusted_proxy_gets_403_and_a_finding_of_its_own() {
     };
     let (one, other) = (item("203.0.113.5"), item("203.0.113.6"));
     assert_eq!((&one["src_ip"], &other["src_ip"]), (&"203.0.113.5".into(), &"203.0.113.6".into()));
-    assert_eq!((&one["rule"], &one["status"], &one["reason"]), (&"203.0.113.0/24".into(), &403.into(), &"banned".into()));
+    assert_eq!(
+        (&one["rule"], &one["status"], &one["reason"]),
+        (&"203.0.113.0/24".into(), &403.into(), &"banned".into())
+    );
     assert_ne!(one["id"], other["id"]);
 }
 

@@ -1,7 +1,10 @@
 //! What one client may have at once: connections, connections without a request, requests; counted by all workers.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
 use weir_tests::exchange::bytes;
-use weir_tests::{Client, Config, Ended, Gate, Origin, Weir};
+use weir_tests::{Client, Config, Ended, Gate, Origin, Weir, wait};
 
 /// Opens connections from `source`, each with an answered request, until one is refused; those that live.
 fn fill(weir: &Weir, source: &str, at_most: usize) -> Vec<Client> {
@@ -24,7 +27,7 @@ fn connections_of_one_client_are_bounded_across_workers() {
     // Another client is another matter, and so is the same one once it has let go.
     assert_eq!(fill(&weir, "127.0.0.3", 3).len(), 3);
     drop(held);
-    weir_tests::wait::until("room again", || fill(&weir, "127.0.0.2", 7).len() == 7);
+    wait::until("room again", || fill(&weir, "127.0.0.2", 7).len() == 7);
 }
 
 #[test]
@@ -35,7 +38,7 @@ fn connections_without_a_request_have_a_bound_of_their_own() {
     let mut silent: Vec<_> = (0..3).map(|_| Client::connect_from("127.0.0.2", weir.web())).collect();
     silent.iter().for_each(|client| client.write("GET / H"));
     // Accepting is in order within a worker only: the refusal is one of these.
-    weir_tests::wait::until("a refusal", || {
+    wait::until("a refusal", || {
         let refused = Client::try_connect_from("127.0.0.2".parse().expect("an address"), weir.web());
         refused.is_err()
             || refused.is_ok_and(|mut client| client.try_write(b"GET").is_err() || client.drain().1 == Ended::Reset)
@@ -99,6 +102,30 @@ fn bounds_follow_a_reload_for_connections_that_come() {
     assert_eq!(held.len(), 5);
     weir.reload(|config| config.tables("[connections]\nper_client_max = 6"));
     assert_eq!(fill(&weir, "127.0.0.2", 5).len(), 1);
-    weir_tests::wait::until("the connections to end", || weir.metrics().sum("weir_connections_active", &[]) <= 5.0);
+    wait::until("the connections to end", || weir.metrics().sum("weir_connections_active", &[]) <= 5.0);
     drop(held);
+}
+
+#[test]
+fn peers_on_unix_sockets_are_not_counted() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let path = dir.path().join("s");
+    let origin = Origin::ok("hello");
+    let tables = format!(
+        "[connections]\nper_client_max = 1\nhandshaking_per_client_max = 1\nrequests_per_client_max = 1\n\
+         [[listener]]\nname = \"sock\"\nbind = \"unix:{}\"\n\
+         [[route]]\nid = 1\nlistener = \"sock\"\npath_prefix = \"/\"\n[[route.target]]\nurl = \"{}\"",
+        path.display(),
+        origin.url()
+    );
+    let weir = Config::new().tables(&tables).start();
+    let mut held: Vec<_> = (0..3).map(|_| UnixStream::connect(&path).expect("connects")).collect();
+    for stream in &mut held {
+        stream.set_read_timeout(Some(wait::SOON)).expect("a timeout");
+        stream.write_all(&bytes("GET", "/", &[], b"")).expect("written");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+    assert_eq!(weir.reason("connection_limit"), 0);
 }

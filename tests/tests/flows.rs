@@ -203,10 +203,10 @@ fn the_wiretap_follows_a_flow_from_its_first_packet_to_its_last() {
     assert_eq!(flow.data["trace_id"].as_str().map(str::len), Some(32), "{:?}", flow.data);
     let id = flow.id.expect("an id");
     assert!(id.strip_prefix("n1:").is_some_and(|number| number.parse::<u64>().is_ok()), "{id}");
-    let before = flow.data["packets_in"].as_u64();
     client.exchange(bytes("GET", "/", &[("Host", "shop.example")], b""));
-    let flow = tap.wait("flow", |flow| flow["packets_in"].as_u64() > before);
-    assert_eq!(flow.data["src_port"], from);
+    // It is told again because packets moved; their number starts anew if they are counted from now on.
+    let flow = tap.wait("flow", |_| true);
+    assert!(flow.data["src_port"] == from && flow.data["packets_in"].as_u64() >= Some(1), "{:?}", flow.data);
     drop(client);
     let end = tap.wait("flow_end", |_| true);
     assert_eq!((&end.data["src_port"], &end.data["close"]), (&json!(from), &json!({ "by": "client", "how": "fin" })));
@@ -225,7 +225,8 @@ fn a_quiet_stream_beats_and_ends_with_weir() {
     let weir = Config::forwarding(origin.url()).start();
     let mut tap = Tap::open(&weir, "not_proto=tcp", "");
     weir.get("/");
-    let beat = tap.next().expect("a heartbeat");
+    // The flow programs may be attached meanwhile.
+    let beat = std::iter::from_fn(|| tap.next()).find(|event| event.kind != "node_status").expect("a heartbeat");
     assert_eq!(beat.kind, "heartbeat", "{beat:?}");
     weir.stop();
     while tap.next().is_some() {}
@@ -275,17 +276,17 @@ fn performance_mode_switches_observation_off_and_on_and_outlives_the_process() {
     );
     while tap.next().is_some() {}
     let refuses = |weir: &Weir| {
-        [FLOWS, STREAM].map(|path| {
+        [FLOWS, STREAM, "/api/v1/audit/findings"].map(|path| {
             let refused = request(weir.management(), "GET", path, &[("Host", "localhost")], b"");
             (refused.status, refused.json()["code"].clone())
         })
     };
     let off = || (503, json!("PERFORMANCE_MODE_DISABLED"));
-    assert_eq!(refuses(&weir), [off(), off()]);
+    assert_eq!(refuses(&weir), [off(), off(), off()]);
     assert_eq!(weir.get("/").status, 200);
     weir.stop();
     let weir = config().start();
-    assert_eq!(refuses(&weir), [off(), off()]);
+    assert_eq!(refuses(&weir), [off(), off(), off()]);
     for bad in ["", "{}", r#"{"enabled":1}"#, r#"{"enabled":true,"x":1}"#] {
         assert_eq!(put_mode(weir.management(), bad).0, 400, "{bad:?}");
     }

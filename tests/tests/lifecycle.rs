@@ -157,13 +157,13 @@ fn a_listener_with_another_name_keeps_its_socket() {
     let weir = Config::forwarding(origin.url()).workers(2).start();
     let mut idle = weir.client();
     assert_eq!(idle.exchange(bytes("GET", "/", &[], b"")).status, 200);
-    let load =
-        Load::start(weir.web(), 4, bytes("GET", "/", &[("Connection", "close")], b""), |answer| answer.status == 200);
+    let load = Load::start(weir.web(), "/", 4);
     let text = weir.text().replace("\"web\"", "\"front\"");
     weir.reload_text(&text);
     wait::until("the next generation", || weir.generation() == 2);
     weir.wait_log("a request at the new name", |line| line["listener"] == "front");
-    load.finish();
+    let (good, failures) = load.stop();
+    assert!(good > 0 && failures.is_empty(), "{failures:?}");
     // Connections of the old name end as those of a listener that was removed.
     assert_eq!(idle.ended(), Ended::Closed);
     // And back, with an address beside it.

@@ -229,3 +229,33 @@ impl Workers for Fleet {
         self.process.cut(worker, denied)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::status::Group;
+
+    #[test]
+    fn required_part_is_lost_unless_it_is_attached_everywhere() {
+        let group = |state| Group { state, ..Group::off("drop", "why not") };
+        let of = |state| {
+            let status = Status { groups: vec![group(state)], ..Status::default() };
+            lost(&status, &[KernelGroup::Drop])
+        };
+        assert_eq!(of(State::Attached), None);
+        for state in [State::Off, State::Failed, State::Partial] {
+            assert_eq!(of(state).as_deref(), Some("drop: why not"));
+        }
+        assert_eq!(lost(&Status::default(), &[KernelGroup::Flow]).as_deref(), Some("flow: not loaded yet"));
+        assert_eq!(lost(&Status::default(), &[]), None);
+    }
+
+    #[test]
+    fn packets_belong_to_the_listener_of_their_address_or_of_all_addresses() {
+        let bound = [("0.0.0.0:80", "all"), ("192.0.2.1:80", "one"), ("[::]:80", "six")];
+        let bound = bound.map(|(address, name)| (address.parse().expect("an address"), name.to_owned()));
+        let name = |to: &str| listener(&bound, to.parse().expect("an address"));
+        assert_eq!([name("192.0.2.1:80"), name("192.0.2.2:80"), name("[2001:db8::1]:80")], ["one", "all", "six"]);
+        assert_eq!(name("192.0.2.1:81"), "");
+    }
+}

@@ -1,28 +1,25 @@
 //! The flow and wire groups: what TCP does on weir's connections, as [`FlowSource`] offers it.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+mod programs;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aya::Btf;
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::tp_btf::BtfTracePointLink;
-use aya::programs::{BtfTracePoint, CgroupSkb, SockOps};
-use weir_common::abi::flow::{self, Event, EventFlow, FlowCount};
+use weir_common::abi::flow::{self, Event, EventFlow};
 use weir_common::abi::{Plain, wire};
 
 use super::cgroup::{self, Home};
-use super::object::{self, Failure, Group, Loaded};
+use super::object::Failure;
 use super::probe::Obstacle;
 use super::status;
-use super::sys::{self, Hook};
 use crate::config::raw::Kernel;
 use crate::control::flows::source::{FlowSource, Kind};
-
-type Octets<T> = <T as Plain>::Octets;
+use programs::{Flow, Sizes, Wire, records};
 
 /// Events handed over at once: what comes meanwhile waits for the next time.
 const EVENTS_MAX: usize = 65_536;
+/// For so many looks at the links it is said that a connection found no room: a minute.
+const FULL_TOLD: u32 = 12;
 
 /// Both groups, whether they run or not.
 pub struct Flows {
@@ -35,8 +32,12 @@ pub struct Flows {
     failed: Mutex<Option<Failure>>,
     /// Lost events and refused connections of programs that are gone.
     before: Totals,
+    /// Of the program that runs now.
     opened: AtomicU64,
     closed: AtomicU64,
+    /// Refused connections when the links were last looked at, and for how many looks more that is said.
+    full_seen: AtomicU64,
+    full_told: AtomicU32,
 }
 
 #[derive(Default)]
@@ -53,33 +54,6 @@ struct Wanted {
     sizes: Sizes,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Sizes {
-    flows: u32,
-    ring: u32,
-}
-
-/// What keeps the program where it is.
-enum Held {
-    Cgroup(OwnedFd),
-    Tracepoint { _link: BtfTracePointLink },
-}
-
-struct Flow {
-    held: Held,
-    sizes: Sizes,
-    program: Loaded,
-    flows: HashMap<MapData, u64, Octets<flow::Flow>>,
-    events: RingBuf<MapData>,
-    count: PerCpuArray<MapData, Octets<FlowCount>>,
-}
-
-struct Wire {
-    programs: [Loaded; 2],
-    _links: [OwnedFd; 2],
-    packets: HashMap<MapData, u64, Octets<wire::Wire>>,
-}
-
 impl Flows {
     /// Nothing is loaded yet.
     pub(super) fn new(home: Option<Home>, obstacle: Option<Obstacle>) -> Self {
@@ -94,6 +68,8 @@ impl Flows {
             before: Totals::default(),
             opened: AtomicU64::new(0),
             closed: AtomicU64::new(0),
+            full_seen: AtomicU64::new(0),
+            full_told: AtomicU32::new(0),
         }
     }
 
@@ -107,15 +83,38 @@ impl Flows {
         let _ = self.follow(*wanted);
     }
 
-    /// Looks whether the program still is attached.
+    /// Looks whether the programs still are attached.
     pub(super) fn verify(&self) {
         let _loading = lock(&self.loading);
-        let held = lock(&self.flow).as_ref().is_none_or(|flow| flow.holds());
+        self.look_for_refusals();
+        let counts = lock(&self.wire).as_ref().is_none_or(Wire::holds);
+        if !counts {
+            let again = self.home.as_ref().and_then(|home| Wire::load(home).ok());
+            *lock(&self.wire) = again;
+        }
+        let held = lock(&self.flow).as_ref().is_none_or(Flow::holds);
         if !held {
             tracing::warn!("flow program was detached");
             self.unload();
             *lock(&self.failed) = Some(Failure::new("KERNEL_REFUSED", "detached by somebody else"));
         }
+    }
+
+    /// The map is full for moments, and has room again when somebody looks: what it refused is said for a while.
+    fn look_for_refusals(&self) {
+        let full = self.full();
+        if self.full_seen.swap(full, Ordering::Relaxed) < full {
+            self.full_told.store(FULL_TOLD, Ordering::Relaxed);
+        } else {
+            let left = self.full_told.load(Ordering::Relaxed).saturating_sub(1);
+            self.full_told.store(left, Ordering::Relaxed);
+        }
+    }
+
+    /// Connections that found no room, since the start.
+    fn full(&self) -> u64 {
+        let now = lock(&self.flow).as_ref().map_or(0, |flow| flow.count().full);
+        now + self.before.full.load(Ordering::Relaxed)
     }
 
     /// Whether the program should run, does not, and may on another try.
@@ -160,6 +159,9 @@ impl Flows {
             let count = flow.count();
             self.before.lost.fetch_add(count.lost, Ordering::Relaxed);
             self.before.full.fetch_add(count.full, Ordering::Relaxed);
+            // Its map goes with it.
+            self.opened.store(0, Ordering::Relaxed);
+            self.closed.store(0, Ordering::Relaxed);
         }
     }
 
@@ -183,8 +185,10 @@ impl Flows {
     fn flow_status(&self, wanted: Wanted) -> status::Group {
         let name = "flow";
         if let Some(flow) = &*lock(&self.flow) {
+            let count = flow.count();
             let open = self.opened.load(Ordering::Relaxed).saturating_sub(self.closed.load(Ordering::Relaxed));
-            let full = flow.count().full + self.before.full.load(Ordering::Relaxed);
+            // Only events tell how many there are: none may be lost, and none may be pushed out without one.
+            let is_exact = count.lost == 0 && flow.kind() == Kind::SockOps;
             return status::Group {
                 name,
                 state: status::State::Attached,
@@ -193,10 +197,10 @@ impl Flows {
                 programs: vec![flow.program.id],
                 links: vec![status::Link { place: self.place(), mode: Some(word(flow.kind())), error: None }],
                 maps: vec![status::Map {
-                    name: flow::map::FLOWS,
-                    entries: Some(open),
+                    name: records(flow.kind()),
+                    entries: is_exact.then_some(open),
                     max: flow.sizes.flows.into(),
-                    full,
+                    full: count.full + self.before.full.load(Ordering::Relaxed),
                 }],
             };
         }
@@ -251,92 +255,11 @@ impl Flows {
         if let Some(failure) = &*lock(&self.failed) {
             warn(failure.code, format!("flow: {}", failure.why));
         }
+        if self.full_told.load(Ordering::Relaxed) > 0 {
+            let hint = "connections found no room and are measured by TCP_INFO alone: see kernel.flows_max";
+            warn("KERNEL_MAP_FULL", hint.to_owned());
+        }
         warnings
-    }
-}
-
-impl Flow {
-    fn sock_ops(home: &Home, sizes: Sizes) -> Result<Self, Failure> {
-        let mut object = object::open(Group::Flow, &sizes.entries())?;
-        let program = object::load(&mut object, flow::PROGRAM, SockOps::load)?;
-        let link = cgroup_link(home, &program, Hook::SockOps)?;
-        Self::take(Held::Cgroup(link), sizes, program, &mut object)
-    }
-
-    fn tracepoint(sizes: Sizes) -> Result<Self, Failure> {
-        let btf = Btf::from_sys_fs().map_err(|error| Failure::new("BTF_MISSING", error.to_string()))?;
-        let mut object = object::open(Group::Flow, &sizes.entries())?;
-        let name = flow::PROGRAM_FALLBACK;
-        let program =
-            object::load(&mut object, name, |program: &mut BtfTracePoint| program.load("inet_sock_set_state", &btf))?;
-        let refused = |error: &dyn std::error::Error| Failure::refused(name, error);
-        let attached: &mut BtfTracePoint = object
-            .program_mut(name)
-            .ok_or_else(|| Failure::new("KERNEL_REFUSED", "no such program"))?
-            .try_into()
-            .map_err(|error: aya::programs::ProgramError| refused(&error))?;
-        let id = attached.attach().map_err(|error| refused(&error))?;
-        let link = attached.take_link(id).map_err(|error| refused(&error))?;
-        Self::take(Held::Tracepoint { _link: link }, sizes, program, &mut object)
-    }
-
-    fn take(held: Held, sizes: Sizes, program: Loaded, object: &mut aya::Ebpf) -> Result<Self, Failure> {
-        Ok(Self {
-            held,
-            sizes,
-            program,
-            flows: object::take(object, flow::map::FLOWS)?,
-            events: object::take(object, flow::map::FLOW_EVENTS)?,
-            count: object::take(object, flow::map::FLOW_COUNT)?,
-        })
-    }
-
-    /// A tracepoint stays; a cgroup's program may be detached, or the cgroup be removed.
-    fn holds(&self) -> bool {
-        match &self.held {
-            Held::Cgroup(link) => sys::link_holds(link.as_fd()).unwrap_or(false),
-            Held::Tracepoint { .. } => true,
-        }
-    }
-
-    fn kind(&self) -> Kind {
-        match self.held {
-            Held::Cgroup(_) => Kind::SockOps,
-            Held::Tracepoint { .. } => Kind::Tracepoint,
-        }
-    }
-
-    fn count(&self) -> FlowCount {
-        let each = self.count.get(&0, 0);
-        let each = each.iter().flat_map(|each| each.iter()).map(|octets| FlowCount::from_octets(*octets));
-        each.fold(FlowCount::default(), |sum, one| FlowCount { lost: sum.lost + one.lost, full: sum.full + one.full })
-    }
-}
-
-impl Sizes {
-    fn entries(self) -> [(&'static str, u32); 2] {
-        [(flow::map::FLOWS, self.flows), (flow::map::FLOW_EVENTS, self.ring)]
-    }
-}
-
-/// Attaches to weir's cgroup, alone at its hook: with no flags, which is what a link to a cgroup takes.
-fn cgroup_link(home: &Home, program: &Loaded, hook: Hook) -> Result<OwnedFd, Failure> {
-    let failed = |error: std::io::Error| Failure::new("KERNEL_REFUSED", format!("{}: {error}", home.dir.display()));
-    let dir = std::fs::File::open(&home.dir).map_err(failed)?;
-    let target = dir.as_raw_fd().unsigned_abs();
-    sys::link_create(program.fd.as_fd(), target, hook, 0).map_err(failed)
-}
-
-impl Wire {
-    fn load(home: &Home) -> Result<Self, Failure> {
-        let mut object = object::open(Group::Wire, &[])?;
-        let programs = [
-            object::load(&mut object, wire::PROGRAM_IN, CgroupSkb::load)?,
-            object::load(&mut object, wire::PROGRAM_OUT, CgroupSkb::load)?,
-        ];
-        let links =
-            [cgroup_link(home, &programs[0], Hook::CgroupIn)?, cgroup_link(home, &programs[1], Hook::CgroupOut)?];
-        Ok(Self { programs, _links: links, packets: object::take(&mut object, wire::map::WIRE)? })
     }
 }
 

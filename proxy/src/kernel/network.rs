@@ -160,7 +160,7 @@ fn interface(message: &LinkMessage) -> Interface {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
             LinkAttribute::Link(carrier) => interface.carrier = Some(*carrier),
-            LinkAttribute::LinkInfo(infos) => vlan |= infos.iter().any(|info| *info == LinkInfo::Kind(InfoKind::Vlan)),
+            LinkAttribute::LinkInfo(infos) => vlan |= infos.contains(&LinkInfo::Kind(InfoKind::Vlan)),
             LinkAttribute::Xdp(about) => interface.program = about.iter().find_map(program),
             _ => {}
         }

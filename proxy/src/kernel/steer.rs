@@ -129,7 +129,8 @@ impl Steer {
         };
         let map = if steers { map } else { Vec::new() };
         if map != self.filled {
-            tracing::info!(steers, "connections are steered to the worker of their CPU");
+            let how = if steers { "go to the worker of their CPU" } else { "are spread by the kernel" };
+            tracing::info!("new connections {how}");
             for cpu in 0..map.len().max(self.filled.len()) {
                 let slot = map.get(cpu).copied().unwrap_or(weir_common::abi::steer::SLOT_EMPTY);
                 let _ = self.slots.set(u32::try_from(cpu).unwrap_or(u32::MAX), slot, 0);

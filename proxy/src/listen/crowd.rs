@@ -32,8 +32,12 @@ pub enum Counted {
     Requests,
 }
 
-/// All clients and what they have.
-pub struct Crowd {
+/// All clients and what they have. Clones are the same crowd: one for each worker, so that what holds a place there
+/// writes nothing that other workers hold.
+#[derive(Clone)]
+pub struct Crowd(Arc<Shared>);
+
+struct Shared {
     hasher: RandomState,
     tables: [Cells; 3],
 }
@@ -48,16 +52,17 @@ pub struct Crowded;
 
 impl Crowd {
     /// A crowd that can count so many things of each kind.
-    pub fn new(room: usize) -> Arc<Self> {
-        Arc::new(Self { hasher: RandomState::new(), tables: std::array::from_fn(|_| Cells::new(room)) })
+    pub fn new(room: usize) -> Self {
+        let tables = std::array::from_fn(|_| Cells::new(room));
+        Self(Arc::new(Shared { hasher: RandomState::new(), tables }))
     }
 
     /// Finds out which client an address belongs to. The hash is keyed: nobody can choose addresses that share a cell.
     pub fn member(&self, ip: IpAddr) -> Member {
         const PREFIX_V6: u32 = 64;
         Member(match ip.to_canonical() {
-            IpAddr::V4(ip) => self.hasher.hash_one((4_u8, u64::from(ip.to_bits()))),
-            IpAddr::V6(ip) => self.hasher.hash_one((6_u8, (ip.to_bits() >> PREFIX_V6) as u64)),
+            IpAddr::V4(ip) => self.0.hasher.hash_one((4_u8, u64::from(ip.to_bits()))),
+            IpAddr::V6(ip) => self.0.hasher.hash_one((6_u8, (ip.to_bits() >> PREFIX_V6) as u64)),
         })
     }
 
@@ -67,22 +72,22 @@ impl Crowd {
     ///
     /// # Errors
     /// The client has `max` already.
-    pub fn enter(self: &Rc<Arc<Self>>, share: Counted, member: Member, max: u64) -> Result<Option<Place>, Crowded> {
-        let at = self.tables[share as usize].enter(member, max)?;
+    pub fn enter(self: &Rc<Self>, share: Counted, member: Member, max: u64) -> Result<Option<Place>, Crowded> {
+        let at = self.0.tables[share as usize].enter(member, max)?;
         Ok(at.map(|at| Place { crowd: Rc::clone(self), share, at }))
     }
 }
 
 /// One thing of one client, counted until this is dropped.
 pub struct Place {
-    crowd: Rc<Arc<Crowd>>,
+    crowd: Rc<Crowd>,
     share: Counted,
     at: At,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.crowd.tables[self.share as usize].leave(self.at);
+        self.crowd.0.tables[self.share as usize].leave(self.at);
     }
 }
 
@@ -192,7 +197,7 @@ mod tests {
     }
 
     fn used(crowd: &Crowd) -> usize {
-        let chunks = crowd.tables[C as usize].chunks.iter().filter_map(OnceLock::get);
+        let chunks = crowd.0.tables[C as usize].chunks.iter().filter_map(OnceLock::get);
         chunks.flat_map(|chunk| chunk.iter()).flat_map(|set| &set.0).filter(|cell| cell.load(Relaxed) != 0).count()
     }
 
@@ -261,7 +266,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let crowd = Rc::new(Arc::clone(&crowd));
+                    let crowd = Rc::new(crowd.clone());
                     let member = crowd.member(ip("192.0.2.1"));
                     let _stays = crowd.enter(C, member, 0);
                     for _ in 0..20_000 {

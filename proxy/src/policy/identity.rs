@@ -196,7 +196,7 @@ impl Trust {
     fn walk(&self, lines: &[&[u8]], grammar: Grammar, chain: &mut Chain) -> Result<Option<IpAddr>, Invalid> {
         let mut walked: SmallVec<[Address<'_>; 8]> = SmallVec::new();
         let (mut hops, mut found) = (0, false);
-        for element in lines.iter().rev().flat_map(|line| grammar.from_right(line)) {
+        for element in lines.iter().rev().flat_map(|line| grammar.right_to_left(line)) {
             hops += 1;
             if hops > HOPS_MAX {
                 return Err(Invalid);
@@ -219,7 +219,7 @@ fn single(lines: &[&[u8]], grammar: Grammar, chain: &mut Chain) -> Result<Option
         [line] => line,
         _ => return Err(Invalid),
     };
-    let mut elements = grammar.from_right(line);
+    let mut elements = grammar.right_to_left(line);
     let Some(element) = elements.next() else { return Ok(None) };
     if elements.next().is_some() {
         return Err(Invalid);

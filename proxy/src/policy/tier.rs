@@ -21,6 +21,8 @@ const CLIENTS: u64 = 65_536;
 /// Octets of a rule's count of denials.
 pub const BYTES: u64 = bytes::<AtomicU64>(CLIENTS);
 
+const _: () = assert!(BYTES < 3 << 20, "a tier stays small beside its rule's table");
+
 /// Bits of an address that are one client.
 const IPV4_PREFIX: u8 = 32;
 const IPV6_PREFIX: u8 = 64;

@@ -33,7 +33,7 @@ pub struct Shared {
     /// Takes what requests met at endpoints; false if there is no room.
     pub reports: Arc<dyn Fn(Report) -> bool + Send + Sync>,
     /// What each client has at once.
-    pub crowd: Arc<Crowd>,
+    pub crowd: Crowd,
     /// Takes what becomes of connections.
     pub flows: Arc<Notes>,
     /// Takes denials, added up.

@@ -183,7 +183,7 @@ fn rest(text: &mut Text, state: &State) {
     let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
     let [of_document, of_api] = state.bans.counts();
     text.rows(metric::BANS, [(["document"], of_document as u64), (["api"], of_api as u64)]);
-    text.one(metric::FINDINGS, state.audit.len() as u64);
+    text.one(metric::FINDINGS, state.audit.count());
     let dns = state.resolver.counts();
     let results =
         [("answered", &dns.answered), ("denied", &dns.denied), ("absent", &dns.absent), ("failed", &dns.failed)];
@@ -197,11 +197,14 @@ fn rest(text: &mut Text, state: &State) {
     text.one(metric::ROUTES_FOLDED, state.routes.folded_routes() as u64);
 }
 
+/// A metric that is one number of a rate limit's table.
+type TableCell = (Metric, fn(&Occupancy) -> u64);
+
 fn rate_limits(text: &mut Text, state: &State) {
     let standing = state.seen.standing();
     let tables = standing.adopted.snapshot.rate_limits.iter();
     let tables: Vec<_> = tables.map(|rule| (&*rule.name, rule.action.limiter.occupancy())).collect();
-    let cells: [(Metric, fn(&Occupancy) -> u64); 4] = [
+    let cells: [TableCell; 4] = [
         (metric::RATE_LIMIT_KEYS, |table| table.keys),
         (metric::RATE_LIMIT_EVICTED, |table| table.evicted),
         (metric::RATE_LIMIT_WAITING, |table| u64::from(table.waiting)),

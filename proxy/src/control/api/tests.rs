@@ -57,7 +57,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         clock,
         counters: [Arc::clone(&counters)].into(),
         routes: Arc::clone(&routes),
-        rules: Arc::new(crate::policy::rule::RuleTable::new(1)),
+        rules: Arc::new(RuleTable::new(1)),
         reports: Reports::channel().1,
         state: Arc::new(crate::control::state::StateDir::none("a test")),
         findings: Arc::clone(&findings),

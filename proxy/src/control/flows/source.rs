@@ -3,7 +3,8 @@
 use weir_common::abi::flow::{Event, Flow};
 use weir_common::abi::wire::Wire;
 
-/// Where kernel facts of connections come from. Implemented by the kernel half; without one there is [`Absent`].
+/// Where kernel facts of connections come from. Implemented by the kernel half, whether its programs
+/// run or not.
 ///
 /// Every call but [`FlowSource::enable`] and [`FlowSource::count_packets`] is short and never waits; those two load
 /// and attach programs, so they are called where blocking is allowed.
@@ -49,36 +50,4 @@ pub enum Kind {
     Tracepoint,
     /// Nothing: TCP_INFO alone.
     None,
-}
-
-/// No kernel half: nothing is known, and asking costs nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct Absent;
-
-impl FlowSource for Absent {
-    fn kind(&self) -> Kind {
-        Kind::None
-    }
-
-    fn drain(&self, _: &mut dyn FnMut(&Event, Option<&Flow>)) {}
-
-    fn lost(&self) -> u64 {
-        0
-    }
-
-    fn record(&self, _: u64) -> Option<Flow> {
-        None
-    }
-
-    fn enable(&self, _: bool) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn count_packets(&self, _: bool) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn packets(&self, _: u64) -> Option<Wire> {
-        None
-    }
 }

@@ -1,11 +1,13 @@
 //! What is dropped: the group, what its maps should hold, who is denied.
 
+mod report;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use weir_common::abi::drop::{Denied, denied, map};
+use weir_common::abi::drop::{Denied, denied};
 
 use crate::base::Instant;
 use crate::config::value::KernelMode;
@@ -19,7 +21,7 @@ use crate::kernel::probe::Obstacle;
 use crate::kernel::rules::Rules;
 use crate::kernel::samples::Samples;
 use crate::kernel::scope::{self, Place, Scope};
-use crate::kernel::status::{self, Counts, Status, Warning};
+use crate::kernel::status::Counts;
 use crate::kernel::{Shown, Wanted, allowed};
 use crate::policy::tier::Promotion;
 
@@ -118,12 +120,13 @@ impl Dropping {
             let reader = tokio::spawn(self.samples.clone().read(ring, Arc::clone(&self.rules)));
             self.reader.replace(reader).inspect(tokio::task::JoinHandle::abort);
         }
+        self.deny.expire(now);
+        let sources = self.deny.entries().keys().copied();
+        let entries: Vec<_> = sources.filter_map(|source| self.show(source)).collect();
         let mut before = self.group.replace(group);
         self.sync();
-        self.deny.expire(now);
-        let entries: Vec<_> = self.deny.entries().iter().map(|(source, entry)| (*source, entry.clone())).collect();
-        for (source, entry) in entries {
-            self.write(source, &entry);
+        for Shown { source, entry } in &entries {
+            self.write(*source, entry);
         }
         if let (Some(before), Some(group)) = (&mut before, &mut self.group) {
             group.take_links(before);
@@ -313,137 +316,6 @@ impl Dropping {
         self.cuts.sort_unstable();
         (!self.cuts.is_empty()).then(|| std::mem::take(&mut self.cuts).into())
     }
-
-    /// The group's status, and its warnings.
-    pub(super) fn status(&self) -> (Status, Vec<Warning>) {
-        let counts = self.group.as_ref().map(Drop::counts).unwrap_or_default().plus(&self.counts_before);
-        let refusals = self.deny.refusals();
-        let status = Status {
-            mode: self.wanted.as_ref().map_or(KernelMode::DryRun, |wanted| wanted.kernel.mode).word(),
-            groups: vec![self.group_status()],
-            warnings: Vec::new(),
-            packets: counts.packets(),
-            skipped: counts.skipped(),
-            pressure_s: counts.pressed_ns / 1_000_000_000,
-            promotions: status::Promotions {
-                made: self.deny.promoted(),
-                refused: refusals.map(|(why, count)| status::Refusals { why: why.word(), count }).into(),
-            },
-            lost: counts.lost + self.samples.lost(),
-        };
-        (status, self.warnings())
-    }
-
-    fn group_status(&self) -> status::Group {
-        let name = "drop";
-        let Some(group) = &self.group else { return self.absent(name) };
-        let here = group.links().map(|(place, mode)| status::Link {
-            place: place.name.clone(),
-            mode: Some(mode.word()),
-            error: None,
-        });
-        let not_here = self.refused.iter().map(|(place, why)| status::Link {
-            place: place.name.clone(),
-            mode: None,
-            error: Some(self.refusal(place, why).1),
-        });
-        let generic = group.links().any(|(_, mode)| mode == link::Mode::Generic);
-        let attached = group.links().count();
-        let state = match (attached, self.places.len()) {
-            (_, 0) => status::State::Off,
-            (0, _) => status::State::Failed,
-            (some, all) if some < all => status::State::Partial,
-            _ => status::State::Attached,
-        };
-        let why = match self.refused.first() {
-            Some((place, why)) => Some(self.refusal(place, why).1),
-            None => self.places.is_empty().then(|| self.no_place()),
-        };
-        let mode = (attached > 0).then_some(if generic { "generic" } else { "native" });
-        let full = |map| {
-            let now = group.full.get(map).copied().unwrap_or(0);
-            now + self.full_before.get(map).copied().unwrap_or(0)
-        };
-        let maps = group.sizes_now().map(|(name, entries, max)| status::Map { name, entries, max, full: full(name) });
-        status::Group {
-            name,
-            state,
-            mode,
-            why,
-            programs: vec![group.program_id()],
-            links: here.chain(not_here).collect(),
-            maps: maps.into(),
-        }
-    }
-
-    fn absent(&self, name: &'static str) -> status::Group {
-        match (&self.wanted, &self.obstacle, &self.failure) {
-            (Some(wanted), ..) if wanted.kernel.mode == KernelMode::Off => {
-                status::Group::off(name, "kernel.mode is off")
-            }
-            (_, Some(obstacle), _) => status::Group::failed(name, obstacle.to_string()),
-            (_, _, Some(failure)) => status::Group::failed(name, failure.why.clone()),
-            (Some(_), ..) => status::Group::off(name, self.no_place()),
-            (None, ..) => status::Group::off(name, "not loaded yet"),
-        }
-    }
-
-    fn no_place(&self) -> String {
-        match &self.wanted {
-            Some(wanted) if wanted.kernel.interfaces.is_empty() => "kernel.interfaces names none".to_owned(),
-            _ if !self.unknown.is_empty() => format!("there is no interface {}", self.unknown.join(", ")),
-            _ => "no interface has an address of a public listener".to_owned(),
-        }
-    }
-
-    /// A refusal as a warning's code, and in words.
-    fn refusal(&self, place: &Place, why: &link::Refused) -> (&'static str, String) {
-        match why {
-            link::Refused::Busy => {
-                let holder = self.network.interface(place.index).and_then(|interface| interface.program);
-                let holder = holder.map_or("another program".to_owned(), |id| format!("program {id}"));
-                ("XDP_SLOT_BUSY", format!("{}: {holder} is there, or at an interface above or below", place.name))
-            }
-            link::Refused::Unsupported(error) => ("XDP_UNSUPPORTED", format!("{}: {error}", place.name)),
-        }
-    }
-
-    fn warnings(&self) -> Vec<Warning> {
-        let mut warnings: Vec<Warning> = Vec::new();
-        let mut warn = |code, hint: String| warnings.push(Warning { code, hint });
-        if let Some(failure) = &self.failure {
-            warn(failure.code, format!("drop: {}", failure.why));
-        }
-        for (place, why) in &self.refused {
-            let (code, hint) = self.refusal(place, why);
-            warn(code, hint);
-        }
-        let asked = self.wanted.as_ref().map(|wanted| wanted.kernel.attach);
-        let links = self.group.iter().flat_map(Drop::links);
-        let generic: Vec<_> =
-            links.filter(|(_, mode)| *mode == link::Mode::Generic).map(|(place, _)| &*place.name).collect();
-        if !generic.is_empty() && asked != Some(crate::config::value::KernelAttach::Generic) {
-            let hint =
-                format!("{}: the driver cannot; packets are dropped behind it, at half the speed", generic.join(", "));
-            warn("XDP_GENERIC", hint);
-        }
-        if !self.unknown.is_empty() && self.group.is_some() {
-            warn("XDP_UNSUPPORTED", format!("there is no interface {}", self.unknown.join(", ")));
-        }
-        if self.is_full() {
-            warn(
-                "KERNEL_MAP_FULL",
-                "some entries found no room and hold in weir alone: see kernel.deny_max, prefixes_max".to_owned(),
-            );
-        }
-        warnings
-    }
-
-    fn is_full(&self) -> bool {
-        let Some(group) = &self.group else { return false };
-        let full = |name: &str| group.sizes_now().iter().any(|row| row.0 == name && row.1.is_some_and(|n| n >= row.2));
-        self.overflow || full(map::DENY)
-    }
 }
 
 /// Bans for the maps, and whether some found no room.
@@ -453,11 +325,15 @@ fn bans(wanted: &Wanted, room: usize, rules: &Rules) -> (BTreeMap<IpNet, u32>, b
     for (network, rule) in wanted.bans.iter().filter(|_| enabled) {
         let network = canonical(*network);
         let left = &mut left[usize::from(matches!(network, IpNet::V6(_)))];
+        if bans.contains_key(&network) {
+            continue;
+        }
         if *left == 0 {
             overflow = true;
-        } else if bans.insert(network, rules.number(&RuleName { table: "ban", name: Arc::clone(rule) })).is_none() {
-            *left -= 1;
+            continue;
         }
+        *left -= 1;
+        bans.insert(network, rules.number(&RuleName { table: "ban", name: Arc::clone(rule) }));
     }
     (bans, overflow)
 }
@@ -469,3 +345,6 @@ fn name(entry: &Entry) -> RuleName {
         By::Operator(_) => RuleName { table: "kernel", name: "operator".into() },
     }
 }
+
+#[cfg(test)]
+mod tests;

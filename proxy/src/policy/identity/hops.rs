@@ -33,7 +33,7 @@ impl Grammar {
     }
 
     /// The elements of a line from right to left, trimmed; empty ones do not count (RFC 9110 section 5.6.1).
-    pub(super) fn from_right(self, line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn right_to_left(self, line: &[u8]) -> impl Iterator<Item = &[u8]> {
         let mut rest = Some(line);
         let elements = std::iter::from_fn(move || {
             let line = rest?;

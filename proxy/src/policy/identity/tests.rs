@@ -1,3 +1,5 @@
+//! Who is the client, over headers good, bad and hostile.
+
 use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -66,7 +66,7 @@ impl Algorithm for Bucket {
     type Outcome = Charge;
 
     fn begin(&self, cell: &AtomicU64, start: Start, now: u64) {
-        let half = (self.gcra.tolerance / self.gcra.t + 1) / 2;
+        let half = (self.gcra.tolerance / self.gcra.t).div_ceil(2);
         let charged = if start == Start::Half { half * self.gcra.t } else { 0 };
         cell.store(now + charged, Ordering::Relaxed);
     }
