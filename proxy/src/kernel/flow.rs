@@ -2,7 +2,7 @@
 
 mod programs;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use weir_common::abi::flow::{self, Event, EventFlow};
@@ -14,10 +14,12 @@ use super::probe::Obstacle;
 use super::status;
 use crate::config::raw::Kernel;
 use crate::control::flows::source::{FlowSource, Kind};
-use programs::{Flow, Sizes, Wire};
+use programs::{Flow, Sizes, Wire, records};
 
 /// Events handed over at once: what comes meanwhile waits for the next time.
 const EVENTS_MAX: usize = 65_536;
+/// For so many looks at the links it is said that a connection found no room: a minute.
+const FULL_TOLD: u32 = 12;
 
 /// Both groups, whether they run or not.
 pub struct Flows {
@@ -30,8 +32,12 @@ pub struct Flows {
     failed: Mutex<Option<Failure>>,
     /// Lost events and refused connections of programs that are gone.
     before: Totals,
+    /// Of the program that runs now.
     opened: AtomicU64,
     closed: AtomicU64,
+    /// Refused connections when the links were last looked at, and for how many looks more that is said.
+    full_seen: AtomicU64,
+    full_told: AtomicU32,
 }
 
 #[derive(Default)]
@@ -62,6 +68,8 @@ impl Flows {
             before: Totals::default(),
             opened: AtomicU64::new(0),
             closed: AtomicU64::new(0),
+            full_seen: AtomicU64::new(0),
+            full_told: AtomicU32::new(0),
         }
     }
 
@@ -78,6 +86,7 @@ impl Flows {
     /// Looks whether the programs still are attached.
     pub(super) fn verify(&self) {
         let _loading = lock(&self.loading);
+        self.look_for_refusals();
         let counts = lock(&self.wire).as_ref().is_none_or(Wire::holds);
         if !counts {
             let again = self.home.as_ref().and_then(|home| Wire::load(home).ok());
@@ -89,6 +98,23 @@ impl Flows {
             self.unload();
             *lock(&self.failed) = Some(Failure::new("KERNEL_REFUSED", "detached by somebody else"));
         }
+    }
+
+    /// The map is full for moments, and has room again when somebody looks: what it refused is said for a while.
+    fn look_for_refusals(&self) {
+        let full = self.full();
+        if self.full_seen.swap(full, Ordering::Relaxed) < full {
+            self.full_told.store(FULL_TOLD, Ordering::Relaxed);
+        } else {
+            let left = self.full_told.load(Ordering::Relaxed).saturating_sub(1);
+            self.full_told.store(left, Ordering::Relaxed);
+        }
+    }
+
+    /// Connections that found no room, since the start.
+    fn full(&self) -> u64 {
+        let now = lock(&self.flow).as_ref().map_or(0, |flow| flow.count().full);
+        now + self.before.full.load(Ordering::Relaxed)
     }
 
     /// Whether the program should run, does not, and may on another try.
@@ -133,6 +159,9 @@ impl Flows {
             let count = flow.count();
             self.before.lost.fetch_add(count.lost, Ordering::Relaxed);
             self.before.full.fetch_add(count.full, Ordering::Relaxed);
+            // Its map goes with it.
+            self.opened.store(0, Ordering::Relaxed);
+            self.closed.store(0, Ordering::Relaxed);
         }
     }
 
@@ -156,8 +185,10 @@ impl Flows {
     fn flow_status(&self, wanted: Wanted) -> status::Group {
         let name = "flow";
         if let Some(flow) = &*lock(&self.flow) {
+            let count = flow.count();
             let open = self.opened.load(Ordering::Relaxed).saturating_sub(self.closed.load(Ordering::Relaxed));
-            let full = flow.count().full + self.before.full.load(Ordering::Relaxed);
+            // Only events tell how many there are: none may be lost, and none may be pushed out without one.
+            let is_exact = count.lost == 0 && flow.kind() == Kind::SockOps;
             return status::Group {
                 name,
                 state: status::State::Attached,
@@ -166,10 +197,10 @@ impl Flows {
                 programs: vec![flow.program.id],
                 links: vec![status::Link { place: self.place(), mode: Some(word(flow.kind())), error: None }],
                 maps: vec![status::Map {
-                    name: flow::map::FLOWS,
-                    entries: Some(open),
+                    name: records(flow.kind()),
+                    entries: is_exact.then_some(open),
                     max: flow.sizes.flows.into(),
-                    full,
+                    full: count.full + self.before.full.load(Ordering::Relaxed),
                 }],
             };
         }
@@ -223,6 +254,10 @@ impl Flows {
         }
         if let Some(failure) = &*lock(&self.failed) {
             warn(failure.code, format!("flow: {}", failure.why));
+        }
+        if self.full_told.load(Ordering::Relaxed) > 0 {
+            let hint = "connections found no room and are measured by TCP_INFO alone: see kernel.flows_max";
+            warn("KERNEL_MAP_FULL", hint.to_owned());
         }
         warnings
     }

@@ -37,7 +37,14 @@ const GROUPS: &[(Group, &[&str])] = &[
     ),
     (
         Group::Flow,
-        &[flow::map::SYN_AT, flow::map::FLOWS, flow::map::FLOW_EVENTS, flow::map::FLOW_CONF, flow::map::FLOW_COUNT],
+        &[
+            flow::map::SYN_AT,
+            flow::map::FLOWS,
+            flow::map::FLOWS_SEEN,
+            flow::map::FLOW_EVENTS,
+            flow::map::FLOW_CONF,
+            flow::map::FLOW_COUNT,
+        ],
     ),
     (Group::Wire, &[wire::map::WIRE]),
     (Group::Steer, &[steer::map::GROUPS, steer::map::SLOTS, steer::map::LISTENERS, steer::map::STEER_COUNT]),
@@ -133,4 +140,22 @@ fn refused_program(name: &str, error: &ProgramError) -> Failure {
     tracing::debug!(program = name, "the verifier says:\n{said}");
     let last = said.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed"));
     Failure::new("KERNEL_REFUSED", format!("{name}: {io_error}: {}", last.unwrap_or("no word of the verifier")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_map_of_the_object_is_some_groups() {
+        let object = aya_obj::Object::parse(OBJECT).expect("an object");
+        // Constants of the programs have maps of their own, named like sections.
+        let made: BTreeSet<&str> =
+            object.maps.keys().map(String::as_str).filter(|name| !name.starts_with('.')).collect();
+        let listed: BTreeSet<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+        assert_eq!(made, listed, "a map that no group has is made whole by all of them");
+        assert_eq!(listed.len(), GROUPS.iter().map(|(_, names)| names.len()).sum::<usize>(), "in one group each");
+    }
 }

@@ -48,7 +48,7 @@ pub(super) struct Wire {
 
 impl Flow {
     pub(super) fn sock_ops(home: &Home, sizes: Sizes) -> Result<Self, Failure> {
-        let mut object = object::open(Group::Flow, &sizes.entries())?;
+        let mut object = object::open(Group::Flow, &sizes.entries(Kind::SockOps))?;
         let program = object::load(&mut object, flow::PROGRAM, SockOps::load)?;
         let link = cgroup_link(home, &program, Hook::SockOps)?;
         Self::take(Held::Cgroup(link), sizes, program, &mut object)
@@ -56,7 +56,7 @@ impl Flow {
 
     pub(super) fn tracepoint(sizes: Sizes) -> Result<Self, Failure> {
         let btf = Btf::from_sys_fs().map_err(|error| Failure::new("BTF_MISSING", error.to_string()))?;
-        let mut object = object::open(Group::Flow, &sizes.entries())?;
+        let mut object = object::open(Group::Flow, &sizes.entries(Kind::Tracepoint))?;
         let name = flow::PROGRAM_FALLBACK;
         let program =
             object::load(&mut object, name, |program: &mut BtfTracePoint| program.load("inet_sock_set_state", &btf))?;
@@ -72,11 +72,12 @@ impl Flow {
     }
 
     fn take(held: Held, sizes: Sizes, program: Loaded, object: &mut aya::Ebpf) -> Result<Self, Failure> {
+        let kind = held.kind();
         Ok(Self {
             held,
             sizes,
             program,
-            flows: object::take(object, flow::map::FLOWS)?,
+            flows: object::take(object, records(kind))?,
             events: object::take(object, flow::map::FLOW_EVENTS)?,
             count: object::take(object, flow::map::FLOW_COUNT)?,
         })
@@ -91,10 +92,7 @@ impl Flow {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        match self.held {
-            Held::Cgroup(_) => Kind::SockOps,
-            Held::Tracepoint { .. } => Kind::Tracepoint,
-        }
+        self.held.kind()
     }
 
     pub(super) fn count(&self) -> FlowCount {
@@ -104,9 +102,29 @@ impl Flow {
     }
 }
 
+impl Held {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Cgroup(_) => Kind::SockOps,
+            Self::Tracepoint { .. } => Kind::Tracepoint,
+        }
+    }
+}
+
 impl Sizes {
-    fn entries(self) -> [(&'static str, u32); 2] {
-        [(flow::map::FLOWS, self.flows), (flow::map::FLOW_EVENTS, self.ring)]
+    /// The map of the program that is loaded gets the room, that of the other none.
+    fn entries(self, kind: Kind) -> [(&'static str, u32); 3] {
+        let room = |map| if map == records(kind) { self.flows } else { 1 };
+        let [ours, seen] = [flow::map::FLOWS, flow::map::FLOWS_SEEN].map(|map| (map, room(map)));
+        [ours, seen, (flow::map::FLOW_EVENTS, self.ring)]
+    }
+}
+
+/// The map that a program keeps its connections in.
+pub(super) const fn records(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tracepoint => flow::map::FLOWS_SEEN,
+        Kind::SockOps | Kind::None => flow::map::FLOWS,
     }
 }
 

@@ -120,12 +120,13 @@ impl Dropping {
             let reader = tokio::spawn(self.samples.clone().read(ring, Arc::clone(&self.rules)));
             self.reader.replace(reader).inspect(tokio::task::JoinHandle::abort);
         }
+        self.deny.expire(now);
+        let sources = self.deny.entries().keys().copied();
+        let entries: Vec<_> = sources.filter_map(|source| self.show(source)).collect();
         let mut before = self.group.replace(group);
         self.sync();
-        self.deny.expire(now);
-        let entries: Vec<_> = self.deny.entries().iter().map(|(source, entry)| (*source, entry.clone())).collect();
-        for (source, entry) in entries {
-            self.write(source, &entry);
+        for Shown { source, entry } in &entries {
+            self.write(*source, entry);
         }
         if let (Some(before), Some(group)) = (&mut before, &mut self.group) {
             group.take_links(before);
@@ -324,11 +325,15 @@ fn bans(wanted: &Wanted, room: usize, rules: &Rules) -> (BTreeMap<IpNet, u32>, b
     for (network, rule) in wanted.bans.iter().filter(|_| enabled) {
         let network = canonical(*network);
         let left = &mut left[usize::from(matches!(network, IpNet::V6(_)))];
+        if bans.contains_key(&network) {
+            continue;
+        }
         if *left == 0 {
             overflow = true;
-        } else if bans.insert(network, rules.number(&RuleName { table: "ban", name: Arc::clone(rule) })).is_none() {
-            *left -= 1;
+            continue;
         }
+        *left -= 1;
+        bans.insert(network, rules.number(&RuleName { table: "ban", name: Arc::clone(rule) }));
     }
     (bans, overflow)
 }

@@ -189,6 +189,23 @@ fn packets_counted_from_midway_are_marked_and_forgotten_when_they_are_counted_no
 }
 
 #[test]
+fn sums_never_fall_when_packets_are_counted_no_more_and_when_flows_are_forgotten() {
+    let mut table = table();
+    note(&mut table, 9, 0, opened(Side::Client));
+    table.learned(9, Figures::Record(by_peer()), at(1));
+    let wire = weir_common::abi::wire::Wire { packets_in: 50, bytes_in: 5_000, ..Default::default() };
+    table.learned(9, Figures::Wire { wire, since: at(0).at }, at(2));
+    assert_eq!(table.get(1).and_then(Flow::packets), Some(wire));
+    let sums = Sums { refused: 0, closed: 0, packets: 7, bytes: 70 };
+    assert_eq!(table.sums(), sums);
+    table.uncounted();
+    assert_eq!(table.sums(), sums);
+    table.clear();
+    table.clear();
+    assert_eq!(table.sums(), sums, "once each");
+}
+
+#[test]
 fn the_table_is_bounded_on_both_ends() {
     let mut table = table();
     for cookie in 1..=6 {
