@@ -287,7 +287,7 @@ fn a_cgroup_that_a_kill_left_behind_goes_with_the_next_start() {
     let _somebody = somebody_inside(&edge);
     let mut weir = start(&edge, edge.config(&origin.url()));
     let left = edge.cgroup.path().join(format!("weir-{}", weir.pid()));
-    assert_eq!(edge.cgroup.children(), [left.clone()]);
+    assert_eq!(edge.cgroup.children(), std::slice::from_ref(&left));
     weir.signal(Signal::KILL);
     weir.wait_end(wait::SOON);
     assert_eq!(edge.cgroup.children(), [left]);
