@@ -26,8 +26,8 @@ use crate::target::Live;
 
 /// How often it is looked for what nobody tells: bound listeners, clients of the management API.
 const LOOK: Duration = Duration::from_millis(250);
-/// A worker whose last beat is older does not turn.
-const BEAT_MAX: Duration = Duration::from_secs(1);
+/// A worker whose last beat is older does not turn: two beats, so that its connections move within the second.
+const BEAT_MAX: Duration = Duration::from_millis(500);
 /// The warnings that the kernel half gives.
 const WARNINGS: [&str; 11] = [
     "KERNEL_TOO_OLD",

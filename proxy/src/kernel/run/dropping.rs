@@ -170,11 +170,11 @@ impl Dropping {
         self.refused = group.attach(&self.places, wanted.kernel.attach);
     }
 
-    /// Looks whether the links still hold.
-    pub(super) fn verify(&mut self) {
-        for place in self.group.iter_mut().flat_map(Drop::lost) {
-            tracing::warn!(interface = place.name, "drop program was detached");
-        }
+    /// Looks whether the links still hold, and whether one no longer does.
+    pub(super) fn verify(&mut self) -> bool {
+        let lost: Vec<_> = self.group.iter_mut().flat_map(Drop::lost).collect();
+        lost.iter().for_each(|place| tracing::warn!(interface = place.name, "drop program was detached"));
+        !lost.is_empty()
     }
 
     /// Whether something should be attached and is not.
