@@ -18,7 +18,7 @@ use crate::base::{Instant, Reason};
 use crate::config::raw;
 use crate::config::value::KernelGroup;
 use crate::kernel::status::{State, Status};
-use crate::kernel::{self, EarlyDrop, Fed, Home, Kernel, Listening, RuleName, Samples, Wanted, Workers, allow};
+use crate::kernel::{self, Banned, EarlyDrop, Fed, Home, Kernel, Listening, RuleName, Samples, Wanted, Workers, allow};
 use crate::policy::ban::Bans;
 use crate::policy::finding::{self, Action, Denial};
 use crate::policy::identity::Trust;
@@ -73,11 +73,13 @@ impl Around {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         self.bans.mark_changed();
-        let mut bans = Arc::default();
+        let (mut bans, mut room) = (Arc::default(), None);
         loop {
-            if self.bans.has_changed().unwrap_or(false) {
+            let kernel = self.kernel();
+            if self.bans.has_changed().unwrap_or(false) || room != Some(kernel.prefixes_max) {
+                room = Some(kernel.prefixes_max);
                 let tables = Arc::clone(&self.bans.borrow_and_update());
-                bans = banned(&tables, (self.clock)(), &self.kernel());
+                bans = banned(&tables, (self.clock)(), kernel.prefixes_max);
             }
             let wanted = self.wanted(&bans);
             out.send_if_modified(|known| {
@@ -100,7 +102,7 @@ impl Around {
         self.seen.standing().adopted.snapshot.document.kernel.clone()
     }
 
-    fn wanted(&self, bans: &Arc<Vec<(IpNet, Arc<str>)>>) -> Wanted {
+    fn wanted(&self, bans: &Arc<Banned>) -> Wanted {
         let standing = self.seen.standing();
         let document = &standing.adopted.snapshot.document;
         let trusted = self.trust.borrow().networks().iter().collect::<Vec<_>>();
@@ -127,14 +129,19 @@ fn promoting(document: &raw::Document) -> BTreeSet<RuleName> {
     rules.map(|rule| RuleName { table: "rate_limit", name: rule.name.as_str().into() }).collect()
 }
 
-/// The bans that hold, as many as could find room.
-fn banned(bans: &Bans, now: Instant, kernel: &raw::Kernel) -> Arc<Vec<(IpNet, Arc<str>)>> {
-    // One more of each IP version than there is room for tells that some found none.
-    let room = usize::try_from(kernel.prefixes_max).unwrap_or(usize::MAX).saturating_add(1);
-    let holding = || bans.iter().filter(|hit| hit.ban.holds(now)).map(|hit| (hit.cidr, Arc::clone(&hit.ban.rule)));
-    let v4 = holding().filter(|(cidr, _)| matches!(cidr, IpNet::V4(_))).take(room);
-    let v6 = holding().filter(|(cidr, _)| matches!(cidr, IpNet::V6(_))).take(room);
-    Arc::new(v4.chain(v6).collect())
+/// The bans that hold, as many of each IP version as there is room for.
+fn banned(bans: &Bans, now: Instant, prefixes_max: u64) -> Arc<Banned> {
+    let (mut banned, mut room) = (Banned::default(), [prefixes_max; 2]);
+    for hit in bans.iter().filter(|hit| hit.ban.holds(now)) {
+        let version = usize::from(matches!(hit.cidr, IpNet::V6(_)));
+        if room[version] == 0 {
+            banned.left_out[version] += 1;
+        } else {
+            room[version] -= 1;
+            banned.networks.push((hit.cidr, Arc::clone(&hit.ban.rule)));
+        }
+    }
+    Arc::new(banned)
 }
 
 /// Has readiness say what the kernel half lacks.
