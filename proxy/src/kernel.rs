@@ -154,7 +154,7 @@ enum Order {
     Deny { source: IpNet, ttl: Duration, reason: Arc<str>, reply: oneshot::Sender<Result<(), Refused>> },
     Release { source: IpNet, reply: oneshot::Sender<Option<Shown>> },
     Show { source: IpNet, reply: oneshot::Sender<Option<Shown>> },
-    List { after: Option<IpNet>, limit: usize, reply: oneshot::Sender<(Vec<Shown>, usize)> },
+    List { offset: usize, limit: usize, reply: oneshot::Sender<(Vec<Shown>, usize)> },
 }
 
 /// The running kernel half.
@@ -232,10 +232,10 @@ impl Kernel {
         answer.await.ok().flatten()
     }
 
-    /// Denied sources by address, from the one that follows `after`, and how many there are in all.
-    pub async fn denied(&self, after: Option<IpNet>, limit: usize) -> (Vec<Shown>, usize) {
+    /// Denied sources by address, but for the first `offset`, and how many there are in all.
+    pub async fn denied(&self, offset: usize, limit: usize) -> (Vec<Shown>, usize) {
         let (reply, answer) = oneshot::channel();
-        let _ = self.orders.send(Order::List { after, limit, reply }).await;
+        let _ = self.orders.send(Order::List { offset, limit, reply }).await;
         answer.await.unwrap_or_default()
     }
 }

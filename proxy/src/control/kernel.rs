@@ -131,13 +131,18 @@ fn promoting(document: &raw::Document) -> BTreeSet<RuleName> {
 
 /// The bans that hold, as many of each IP version as there is room for.
 fn banned(bans: &Bans, now: Instant, prefixes_max: u64) -> Arc<Banned> {
-    let (mut banned, mut room) = (Banned::default(), [prefixes_max; 2]);
+    let (mut banned, mut room, mut known) = (Banned::default(), [prefixes_max; 2], BTreeSet::new());
     for hit in bans.iter().filter(|hit| hit.ban.holds(now)) {
         let version = usize::from(matches!(hit.cidr, IpNet::V6(_)));
+        // The document and the API may ban the same.
+        if known.contains(&hit.cidr) {
+            continue;
+        }
         if room[version] == 0 {
             banned.left_out[version] += 1;
         } else {
             room[version] -= 1;
+            known.insert(hit.cidr);
             banned.networks.push((hit.cidr, Arc::clone(&hit.ban.rule)));
         }
     }
@@ -190,12 +195,12 @@ fn listener(bound: &[(SocketAddr, String)], to: SocketAddr) -> String {
     found.map(|(_, name)| name.clone()).unwrap_or_default()
 }
 
-/// The first required group that does not run everywhere it should, and why.
+/// The first required group that does not run everywhere it should, and why. What was turned off is not lost.
 fn lost(status: &Status, required: &[KernelGroup]) -> Option<String> {
     required.iter().find_map(|wanted| {
         let group = status.group(wanted.word());
         let why = match group {
-            Some(group) if group.state == State::Attached => return None,
+            Some(group) if group.state == State::Attached || group.is_unwanted => return None,
             Some(group) => group.why.as_deref().unwrap_or("detached"),
             None => "not loaded yet",
         };
@@ -241,6 +246,7 @@ impl Workers for Fleet {
 mod tests {
     use super::*;
     use crate::kernel::status::Group;
+    use crate::policy::ban::{Ban, Origin, Table};
 
     #[test]
     fn required_part_is_lost_unless_it_is_attached_everywhere() {
@@ -253,8 +259,33 @@ mod tests {
         for state in [State::Off, State::Failed, State::Partial] {
             assert_eq!(of(state).as_deref(), Some("drop: why not"));
         }
+        for group in
+            [Group::unwanted("flow", "performance mode is off"), Group::unwanted("steer", "there is one worker")]
+        {
+            let required = if group.name == "flow" { KernelGroup::Flow } else { KernelGroup::Steer };
+            let status = Status { groups: vec![group], ..Status::default() };
+            assert_eq!(lost(&status, &[required]), None);
+        }
         assert_eq!(lost(&Status::default(), &[KernelGroup::Flow]).as_deref(), Some("flow: not loaded yet"));
         assert_eq!(lost(&Status::default(), &[]), None);
+    }
+
+    #[test]
+    fn bans_without_room_are_counted_by_ip_version_and_those_made_twice_once() {
+        let table = |cidrs: &[&str]| {
+            let ban = Ban { rule: "list".into(), reason: "".into(), origin: Origin::Api, expires: None };
+            let cidrs = cidrs.iter().map(|cidr| (cidr.parse().expect("a network"), 0));
+            Arc::new(Table::build(vec![ban], cidrs))
+        };
+        let document = table(&["192.0.2.0/24", "2001:db8::/32"]);
+        let bans = Bans::new(document, table(&["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"]));
+        let found = |room| {
+            let banned = banned(&bans, Instant::from_nanos(1), room);
+            (banned.networks.len(), banned.left_out)
+        };
+        assert_eq!(found(3), (4, [0, 0]));
+        assert_eq!(found(2), (3, [1, 0]));
+        assert_eq!(found(0).0, 0);
     }
 
     #[test]

@@ -295,8 +295,8 @@ impl Driver {
             Order::Show { source, reply } => {
                 let _ = reply.send(self.dropping.show(source));
             }
-            Order::List { after, limit, reply } => {
-                let _ = reply.send(self.dropping.list(after, limit));
+            Order::List { offset, limit, reply } => {
+                let _ = reply.send(self.dropping.list(offset, limit));
             }
         }
         self.cut();
@@ -340,8 +340,8 @@ impl Driver {
             (Some(steer), ..) => steer.status(),
             (None, Some(failure), _) => status::Group::failed(name, failure.why.clone()),
             (None, None, Some(obstacle)) => status::Group::failed(name, obstacle.to_string()),
-            _ if self.beside.workers.count() < 2 => status::Group::off(name, "there is one worker"),
-            _ => status::Group::off(name, "kernel.steer is off"),
+            _ if self.beside.workers.count() < 2 => status::Group::unwanted(name, "there is one worker"),
+            _ => status::Group::unwanted(name, "kernel.steer is off"),
         }
     }
 }

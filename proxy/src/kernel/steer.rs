@@ -227,6 +227,7 @@ impl Steer {
             programs: vec![self.id],
             maps: vec![map(map::GROUPS, self.held.len(), GROUPS_MAX), map(map::LISTENERS, self.sockets, LISTENERS_MAX)],
             links,
+            is_unwanted: false,
         }
     }
 }

@@ -348,12 +348,10 @@ impl Dropping {
     }
 
     /// Denied sources by address, with what they have dropped, and how many there are.
-    pub(super) fn list(&self, after: Option<IpNet>, limit: usize) -> (Vec<Shown>, usize) {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, |after| Excluded(canonical(after)));
+    pub(super) fn list(&self, offset: usize, limit: usize) -> (Vec<Shown>, usize) {
         let entries = self.deny.entries();
-        let sources = entries.range((from, Unbounded)).take(limit).map(|(source, _)| *source);
-        (sources.filter_map(|source| self.show(source)).collect(), entries.len())
+        let sources = entries.keys().skip(offset).take(limit);
+        (sources.filter_map(|source| self.show(*source)).collect(), entries.len())
     }
 
     /// Sources whose connections are to be reset, sorted.

@@ -89,7 +89,7 @@ async fn orders_are_answered_where_netlink_never_tells_of_an_interface() {
     let running = tokio::spawn(driver.run(Inputs { wanted, network, orders, promotions, known }));
     status.changed().await.expect("a status before anything else");
     let (reply, answer) = tokio::sync::oneshot::channel();
-    let order = Order::List { after: None, limit: 1, reply };
+    let order = Order::List { offset: 0, limit: 1, reply };
     orders_out.send(order).await.unwrap_or_else(|_| panic!("the task is gone"));
     let answer = tokio::time::timeout(10 * NETWORK_WAIT, answer).await.expect("in time");
     assert_eq!(answer.expect("an answer"), (vec![], 0));

@@ -49,6 +49,7 @@ impl Dropping {
             programs: vec![group.program_id()],
             links: self.links(group),
             maps: self.maps(group),
+            is_unwanted: false,
         }
     }
 
@@ -78,7 +79,7 @@ impl Dropping {
     fn absent(&self, name: &'static str) -> status::Group {
         match (&self.wanted, &self.obstacle, &self.failure) {
             (Some(wanted), ..) if wanted.kernel.mode == KernelMode::Off => {
-                status::Group::off(name, "kernel.mode is off")
+                status::Group::unwanted(name, "kernel.mode is off")
             }
             (_, Some(obstacle), _) => status::Group::failed(name, obstacle.to_string()),
             (_, _, Some(failure)) => status::Group::failed(name, failure.why.clone()),

@@ -102,5 +102,5 @@ fn failure_of_what_is_no_longer_asked_for_is_forgotten() {
     dropping.failure = Some(Failure::new("KERNEL_REFUSED", "no memory"));
     assert!(dropping.falls_short());
     dropping.follow(wanted(""), loopback(), Instant::from_nanos(2));
-    assert!(!dropping.falls_short() && dropping.warnings().is_empty());
+    assert!(!dropping.falls_short() && dropping.status().1.is_empty());
 }
