@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod deny;
 mod drop;
 mod flow;
+mod full;
 mod link;
 pub mod network;
 mod object;
@@ -77,9 +78,18 @@ pub struct Wanted {
     /// Who is never dropped, beside what the document and the machine say.
     pub allow: Vec<IpNet>,
     /// Bans that hold now, and what they are called.
-    pub bans: Arc<Vec<(IpNet, Arc<str>)>>,
+    pub bans: Arc<Banned>,
     /// Rules whose denials may end in the kernel.
     pub rules: BTreeSet<RuleName>,
+}
+
+/// Bans for the maps.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Banned {
+    /// As many networks as may find room, and what their bans are called.
+    pub networks: Vec<(IpNet, Arc<str>)>,
+    /// How many more there are, of IPv4 and of IPv6.
+    pub left_out: [u64; 2],
 }
 
 /// The ways of facts from the workers to the kernel half. A full one loses them; the caller counts.
@@ -144,7 +154,7 @@ enum Order {
     Deny { source: IpNet, ttl: Duration, reason: Arc<str>, reply: oneshot::Sender<Result<(), Refused>> },
     Release { source: IpNet, reply: oneshot::Sender<Option<Shown>> },
     Show { source: IpNet, reply: oneshot::Sender<Option<Shown>> },
-    List { after: Option<IpNet>, limit: usize, reply: oneshot::Sender<(Vec<Shown>, usize)> },
+    List { offset: usize, limit: usize, reply: oneshot::Sender<(Vec<Shown>, usize)> },
 }
 
 /// The running kernel half.
@@ -222,10 +232,10 @@ impl Kernel {
         answer.await.ok().flatten()
     }
 
-    /// Denied sources by address, from the one that follows `after`, and how many there are in all.
-    pub async fn denied(&self, after: Option<IpNet>, limit: usize) -> (Vec<Shown>, usize) {
+    /// Denied sources by address, but for the first `offset`, and how many there are in all.
+    pub async fn denied(&self, offset: usize, limit: usize) -> (Vec<Shown>, usize) {
         let (reply, answer) = oneshot::channel();
-        let _ = self.orders.send(Order::List { after, limit, reply }).await;
+        let _ = self.orders.send(Order::List { offset, limit, reply }).await;
         answer.await.unwrap_or_default()
     }
 }

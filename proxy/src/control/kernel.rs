@@ -18,7 +18,7 @@ use crate::base::{Instant, Reason};
 use crate::config::raw;
 use crate::config::value::KernelGroup;
 use crate::kernel::status::{State, Status};
-use crate::kernel::{self, EarlyDrop, Fed, Home, Kernel, Listening, RuleName, Samples, Wanted, Workers, allow};
+use crate::kernel::{self, Banned, EarlyDrop, Fed, Home, Kernel, Listening, RuleName, Samples, Wanted, Workers, allow};
 use crate::policy::ban::Bans;
 use crate::policy::finding::{self, Action, Denial};
 use crate::policy::identity::Trust;
@@ -26,8 +26,8 @@ use crate::target::Live;
 
 /// How often it is looked for what nobody tells: bound listeners, clients of the management API.
 const LOOK: Duration = Duration::from_millis(250);
-/// A worker whose last beat is older does not turn.
-const BEAT_MAX: Duration = Duration::from_secs(1);
+/// A worker whose last beat is older does not turn: two beats, so that its connections move within the second.
+const BEAT_MAX: Duration = Duration::from_millis(500);
 /// The warnings that the kernel half gives.
 const WARNINGS: [&str; 11] = [
     "KERNEL_TOO_OLD",
@@ -73,11 +73,13 @@ impl Around {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         self.bans.mark_changed();
-        let mut bans = Arc::default();
+        let (mut bans, mut room) = (Arc::default(), None);
         loop {
-            if self.bans.has_changed().unwrap_or(false) {
+            let kernel = self.kernel();
+            if self.bans.has_changed().unwrap_or(false) || room != Some(kernel.prefixes_max) {
+                room = Some(kernel.prefixes_max);
                 let tables = Arc::clone(&self.bans.borrow_and_update());
-                bans = banned(&tables, (self.clock)(), &self.kernel());
+                bans = banned(&tables, (self.clock)(), kernel.prefixes_max);
             }
             let wanted = self.wanted(&bans);
             out.send_if_modified(|known| {
@@ -100,7 +102,7 @@ impl Around {
         self.seen.standing().adopted.snapshot.document.kernel.clone()
     }
 
-    fn wanted(&self, bans: &Arc<Vec<(IpNet, Arc<str>)>>) -> Wanted {
+    fn wanted(&self, bans: &Arc<Banned>) -> Wanted {
         let standing = self.seen.standing();
         let document = &standing.adopted.snapshot.document;
         let trusted = self.trust.borrow().networks().iter().collect::<Vec<_>>();
@@ -127,14 +129,24 @@ fn promoting(document: &raw::Document) -> BTreeSet<RuleName> {
     rules.map(|rule| RuleName { table: "rate_limit", name: rule.name.as_str().into() }).collect()
 }
 
-/// The bans that hold, as many as could find room.
-fn banned(bans: &Bans, now: Instant, kernel: &raw::Kernel) -> Arc<Vec<(IpNet, Arc<str>)>> {
-    // One more of each IP version than there is room for tells that some found none.
-    let room = usize::try_from(kernel.prefixes_max).unwrap_or(usize::MAX).saturating_add(1);
-    let holding = || bans.iter().filter(|hit| hit.ban.holds(now)).map(|hit| (hit.cidr, Arc::clone(&hit.ban.rule)));
-    let v4 = holding().filter(|(cidr, _)| matches!(cidr, IpNet::V4(_))).take(room);
-    let v6 = holding().filter(|(cidr, _)| matches!(cidr, IpNet::V6(_))).take(room);
-    Arc::new(v4.chain(v6).collect())
+/// The bans that hold, as many of each IP version as there is room for.
+fn banned(bans: &Bans, now: Instant, prefixes_max: u64) -> Arc<Banned> {
+    let (mut banned, mut room, mut known) = (Banned::default(), [prefixes_max; 2], BTreeSet::new());
+    for hit in bans.iter().filter(|hit| hit.ban.holds(now)) {
+        let version = usize::from(matches!(hit.cidr, IpNet::V6(_)));
+        // The document and the API may ban the same.
+        if known.contains(&hit.cidr) {
+            continue;
+        }
+        if room[version] == 0 {
+            banned.left_out[version] += 1;
+        } else {
+            room[version] -= 1;
+            known.insert(hit.cidr);
+            banned.networks.push((hit.cidr, Arc::clone(&hit.ban.rule)));
+        }
+    }
+    Arc::new(banned)
 }
 
 /// Has readiness say what the kernel half lacks.
@@ -183,12 +195,12 @@ fn listener(bound: &[(SocketAddr, String)], to: SocketAddr) -> String {
     found.map(|(_, name)| name.clone()).unwrap_or_default()
 }
 
-/// The first required group that does not run everywhere it should, and why.
+/// The first required group that does not run everywhere it should, and why. What was turned off is not lost.
 fn lost(status: &Status, required: &[KernelGroup]) -> Option<String> {
     required.iter().find_map(|wanted| {
         let group = status.group(wanted.word());
         let why = match group {
-            Some(group) if group.state == State::Attached => return None,
+            Some(group) if group.state == State::Attached || group.is_unwanted => return None,
             Some(group) => group.why.as_deref().unwrap_or("detached"),
             None => "not loaded yet",
         };
@@ -234,6 +246,7 @@ impl Workers for Fleet {
 mod tests {
     use super::*;
     use crate::kernel::status::Group;
+    use crate::policy::ban::{Ban, Origin, Table};
 
     #[test]
     fn required_part_is_lost_unless_it_is_attached_everywhere() {
@@ -246,8 +259,33 @@ mod tests {
         for state in [State::Off, State::Failed, State::Partial] {
             assert_eq!(of(state).as_deref(), Some("drop: why not"));
         }
+        for group in
+            [Group::unwanted("flow", "performance mode is off"), Group::unwanted("steer", "there is one worker")]
+        {
+            let required = if group.name == "flow" { KernelGroup::Flow } else { KernelGroup::Steer };
+            let status = Status { groups: vec![group], ..Status::default() };
+            assert_eq!(lost(&status, &[required]), None);
+        }
         assert_eq!(lost(&Status::default(), &[KernelGroup::Flow]).as_deref(), Some("flow: not loaded yet"));
         assert_eq!(lost(&Status::default(), &[]), None);
+    }
+
+    #[test]
+    fn bans_without_room_are_counted_by_ip_version_and_those_made_twice_once() {
+        let table = |cidrs: &[&str]| {
+            let ban = Ban { rule: "list".into(), reason: "".into(), origin: Origin::Api, expires: None };
+            let cidrs = cidrs.iter().map(|cidr| (cidr.parse().expect("a network"), 0));
+            Arc::new(Table::build(vec![ban], cidrs))
+        };
+        let document = table(&["192.0.2.0/24", "2001:db8::/32"]);
+        let bans = Bans::new(document, table(&["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"]));
+        let found = |room| {
+            let banned = banned(&bans, Instant::from_nanos(1), room);
+            (banned.networks.len(), banned.left_out)
+        };
+        assert_eq!(found(3), (4, [0, 0]));
+        assert_eq!(found(2), (3, [1, 0]));
+        assert_eq!(found(0).0, 0);
     }
 
     #[test]

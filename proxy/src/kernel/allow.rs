@@ -11,8 +11,8 @@ use weir_common::abi::drop::ALLOW_MAX;
 pub struct Allow {
     /// Canonical networks.
     pub networks: BTreeSet<IpNet>,
-    /// Networks that the maps have no room for.
-    pub refused: usize,
+    /// How many networks the maps have no room for, of IPv4 and of IPv6.
+    pub refused: [u64; 2],
     /// First and last address of what the networks cover, IPv4 as mapped, sorted, apart.
     ranges: Vec<(u128, u128)>,
 }
@@ -23,12 +23,12 @@ impl Allow {
         let loopback = ["127.0.0.0/8", "::1/128"].into_iter().filter_map(|net| net.parse().ok());
         let (mut allow, mut room) = (Self::default(), [ALLOW_MAX as usize; 2]);
         for network in loopback.chain(networks).map(canonical) {
-            let left = &mut room[usize::from(matches!(network, IpNet::V6(_)))];
-            match *left {
+            let version = usize::from(matches!(network, IpNet::V6(_)));
+            match room[version] {
                 _ if allow.networks.contains(&network) => {}
-                0 => allow.refused += 1,
+                0 => allow.refused[version] += 1,
                 _ => {
-                    *left -= 1;
+                    room[version] -= 1;
                     allow.networks.insert(network);
                 }
             }
@@ -117,7 +117,7 @@ mod tests {
     fn networks_beyond_the_maps_room_are_counted() {
         let many = (0..9000_u32).map(|n| host(IpAddr::V4((0x0a00_0000 + n).into())));
         let allow = Allow::of(many);
-        assert_eq!((allow.networks.len(), allow.refused), (8192 + 1, 9000 - 8191));
+        assert_eq!((allow.networks.len(), allow.refused), (8192 + 1, [9000 - 8191, 0]));
     }
 
     #[test]

@@ -45,9 +45,9 @@ pub struct Entry {
     pub expires: Instant,
     /// For how long, in all.
     pub ttl: Duration,
-    /// Packets dropped, where they have been read.
+    /// Packets dropped, but for those that the map counts now.
     pub packets: u64,
-    /// Their octets.
+    /// Their octets, likewise.
     pub bytes: u64,
 }
 
@@ -158,8 +158,18 @@ impl Deny {
         } else if allow.overlaps(source) {
             return Err(Refused::Allowed);
         }
+        let counted = self.entries.get(&source).map(|entry| (entry.packets, entry.bytes));
         self.insert(source, By::Operator(reason), ttl, now);
+        counted.into_iter().for_each(|(packets, bytes)| self.count(source, packets, bytes));
         Ok(())
+    }
+
+    /// Adds what a map has counted that counts no longer.
+    pub fn count(&mut self, source: IpNet, packets: u64, bytes: u64) {
+        if let Some(entry) = self.entries.get_mut(&source) {
+            entry.packets += packets;
+            entry.bytes += bytes;
+        }
     }
 
     /// Lets a source in again, and forgets that it was denied.

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use weir_common::abi::drop::{Conf, Denied, PROGRAM, map};
 
 use super::allow::Allow;
+use super::full::{self, Refusals};
 use super::link::{self, Mode, Refused, XdpLink};
 use super::object::{self, Failure, Group, Loaded};
 use super::scope::{Place, Scope};
@@ -82,8 +83,6 @@ pub(super) struct Drop {
     held: Tables,
     denied: usize,
     conf: Conf,
-    /// Entries that maps have refused, by map.
-    pub(super) full: BTreeMap<&'static str, u64>,
 }
 
 impl Drop {
@@ -108,7 +107,6 @@ impl Drop {
             held: Tables::default(),
             denied: 0,
             conf: Conf::default(),
-            full: BTreeMap::new(),
         })
     }
 
@@ -123,24 +121,31 @@ impl Drop {
     }
 
     /// Has the maps hold `wanted`. What is allowed is so before anything is denied, what is no longer denied goes
-    /// before what is no longer allowed, and what arms the program comes last.
-    pub(super) fn sync(&mut self, wanted: &Tables, kernel: &Kernel) {
+    /// before what is no longer allowed, and what arms the program comes last. What the maps have refused.
+    pub(super) fn sync(&mut self, wanted: &Tables, kernel: &Kernel) -> Refusals {
+        let mut refused = Refusals::default();
         let held = std::mem::take(&mut self.held);
         let allow = changes(&held.allow, &wanted.allow);
         let bans = changes(&held.bans, &wanted.bans);
         let endpoints = changes(&held.endpoints, &wanted.endpoints);
         let mut now = held.clone();
         for (network, value) in allow.set {
-            let taken = self.maps.allow(network, value);
-            self.note(map::ALLOW4, taken, || now.allow.insert(network, value));
+            match self.maps.allow(network, value) {
+                true => drop(now.allow.insert(network, value)),
+                false => refused.add(full::allow(&network), 1),
+            }
         }
         for (network, rule) in bans.set {
-            let taken = self.maps.ban(network, rule);
-            self.note(map::DENY4, taken, || now.bans.insert(network, rule));
+            match self.maps.ban(network, rule) {
+                true => drop(now.bans.insert(network, rule)),
+                false => refused.add(full::ban(&network), 1),
+            }
         }
         for (endpoint, listener) in endpoints.set {
-            let taken = self.maps.scope(endpoint, listener);
-            self.note(map::SCOPE, taken, || now.endpoints.insert(endpoint, listener));
+            match self.maps.scope(endpoint, listener) {
+                true => drop(now.endpoints.insert(endpoint, listener)),
+                false => refused.add(map::SCOPE, 1),
+            }
         }
         if held.ports != wanted.ports {
             self.maps.ports(&held.ports, &wanted.ports);
@@ -160,15 +165,7 @@ impl Drop {
         }
         self.held = now;
         self.arm(kernel);
-    }
-
-    /// Counts what a map refused; what it took is `held`.
-    fn note<T>(&mut self, map: &'static str, taken: bool, held: impl FnOnce() -> T) {
-        if taken {
-            held();
-        } else {
-            *self.full.entry(map).or_default() += 1;
-        }
+        refused
     }
 
     fn arm(&mut self, kernel: &Kernel) {
@@ -180,9 +177,9 @@ impl Drop {
 
     /// Denies a source. False: the map has no room.
     pub(super) fn deny(&mut self, source: IpNet, denied: Denied, kernel: &Kernel) -> bool {
+        let is_new = self.denied(source).is_none();
         let taken = self.maps.deny(source.network(), denied);
-        self.denied += usize::from(taken);
-        self.note(map::DENY, taken, || ());
+        self.denied += usize::from(taken && is_new);
         self.arm(kernel);
         taken
     }
@@ -236,6 +233,11 @@ impl Drop {
             self.links.iter().filter(|(_, link)| !link.holds()).map(|(place, _)| place.clone()).collect();
         lost.iter().for_each(|place| drop(self.links.remove(place)));
         lost
+    }
+
+    /// Takes over whom a group that this one replaces knows and has counted: returning clients stay known.
+    pub(super) fn take_sources(&mut self, before: &Self) {
+        self.maps.copy_sources(&before.maps);
     }
 
     /// Takes over the links of a group that this one replaces: no packet passes unjudged.

@@ -202,11 +202,12 @@ impl Flows {
                     max: flow.sizes.flows.into(),
                     full: count.full + self.before.full.load(Ordering::Relaxed),
                 }],
+                is_unwanted: false,
             };
         }
         match (&*lock(&self.failed), wanted) {
-            (_, Wanted { configured: false, .. }) => status::Group::off(name, "kernel.flow is false"),
-            (_, Wanted { enabled: false, .. }) => status::Group::off(name, "performance mode is off"),
+            (_, Wanted { configured: false, .. }) => status::Group::unwanted(name, "kernel.flow is false"),
+            (_, Wanted { enabled: false, .. }) => status::Group::unwanted(name, "performance mode is off"),
             (Some(failure), _) => status::Group::failed(name, failure.why.clone()),
             (None, _) => status::Group::off(name, "not loaded yet"),
         }
@@ -215,7 +216,7 @@ impl Flows {
     fn wire_status(&self) -> status::Group {
         let name = "wire";
         match &*lock(&self.wire) {
-            None => status::Group::off(name, "nobody reads the wiretap"),
+            None => status::Group::unwanted(name, "nobody reads the wiretap"),
             Some(wire) => status::Group {
                 name,
                 state: status::State::Attached,

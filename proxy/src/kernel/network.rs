@@ -5,14 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteNextHop};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// News come in bursts: one look for all that come within this time.
 const SETTLE: Duration = Duration::from_millis(20);
+/// From one look at the routes to the next: a router may have a million, and news of them without end.
+const ROUTES_EVERY: Duration = Duration::from_secs(1);
 /// A look without news: for what the kernel had no room to tell.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// After a failure.
@@ -92,25 +97,71 @@ async fn follow_once(network: &watch::Sender<Arc<Network>>) -> Result<(), String
         MulticastGroup::Ipv6Route,
     ];
     let opened = rtnetlink::new_multicast_connection(&groups).map_err(|error| error.to_string())?;
-    let (connection, handle, mut news) = opened;
-    let connection = Abort(tokio::spawn(connection));
+    let (connection, handle, news) = opened;
+    let _connection = Abort(tokio::spawn(connection));
+    let heard = Arc::new(Notify::new());
+    let mut listening = Abort(tokio::spawn(listen(news.map(|(news, _)| news.payload), Arc::clone(&heard))));
+    let mut routes = Routes::default();
     loop {
-        let seen = Arc::new(look(&handle).await.map_err(|error| error.to_string())?);
+        let seen = look(&handle, &mut routes).await.map_err(|error| error.to_string())?;
         network.send_if_modified(|known| {
-            let changed = *known != seen;
-            *known = seen;
+            let changed = **known != seen;
+            *known = Arc::new(seen);
             changed
         });
         tokio::select! {
-            one = news.next() => if one.is_none() { return Err("the socket was closed".to_owned()) },
-            () = tokio::time::sleep(LOOK_AGAIN) => {},
-            () = network.closed() => break,
+            () = heard.notified() => {}
+            _ = &mut listening.0 => return Err("the socket was closed".to_owned()),
+            () = tokio::time::sleep_until(routes.next_look()) => {}
+            () = network.closed() => return Ok(()),
         }
         tokio::time::sleep(SETTLE).await;
-        while let Ok(Some(_)) = tokio::time::timeout(Duration::ZERO, news.next()).await {}
     }
-    drop(connection);
-    Ok(())
+}
+
+/// Takes news as they come, so that none wait however many there are, and remembers that there was one.
+async fn listen(news: impl Stream<Item = NetlinkPayload<RouteNetlinkMessage>> + Unpin, heard: Arc<Notify>) {
+    let mut telling = news.filter(|one| std::future::ready(tells(one)));
+    while telling.next().await.is_some() {
+        heard.notify_one();
+    }
+}
+
+/// Whether it is about what is looked at: of the routes, only the default ones.
+fn tells(news: &NetlinkPayload<RouteNetlinkMessage>) -> bool {
+    use RouteNetlinkMessage::{DelRoute, NewRoute};
+    match news {
+        NetlinkPayload::InnerMessage(NewRoute(route) | DelRoute(route)) => is_default(route),
+        _ => true,
+    }
+}
+
+/// The gateways, as they were when they were last looked at.
+#[derive(Default)]
+struct Routes {
+    gateways: Vec<IpAddr>,
+    /// None before the first look.
+    looked: Option<Instant>,
+    /// Something may have changed since.
+    is_stale: bool,
+}
+
+impl Routes {
+    /// Something was heard. Whether it is time to look.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.looked.is_none_or(|looked| now >= looked + ROUTES_EVERY);
+        self.is_stale = !due;
+        if due {
+            self.looked = Some(now);
+        }
+        due
+    }
+
+    /// When to look without news.
+    fn next_look(&self) -> Instant {
+        let wait = if self.is_stale { ROUTES_EVERY } else { LOOK_AGAIN };
+        self.looked.unwrap_or_else(Instant::now) + wait
+    }
 }
 
 /// A task that ends with whoever started it.
@@ -122,18 +173,34 @@ impl Drop for Abort {
     }
 }
 
-async fn look(handle: &Handle) -> Result<Network, rtnetlink::Error> {
+async fn look(handle: &Handle, routes: &mut Routes) -> Result<Network, rtnetlink::Error> {
     let links = all(handle.link().get().execute()).await?;
     let addresses = all(handle.address().get().execute()).await?;
-    let mut network = Network { interfaces: links.iter().map(interface).collect(), gateways: Vec::new() };
-    addresses.iter().for_each(|message| add_address(&mut network, message));
-    for query in [RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(), v6_query()] {
-        let routes = all(handle.route().get(query).execute()).await?;
-        network.gateways.extend(routes.iter().flat_map(gateways));
+    if routes.is_due(Instant::now()) {
+        routes.gateways = all_gateways(handle).await?;
     }
-    network.gateways.sort_unstable();
-    network.gateways.dedup();
+    let interfaces = links.iter().map(interface).collect();
+    let mut network = Network { interfaces, gateways: routes.gateways.clone() };
+    addresses.iter().for_each(|message| add_address(&mut network, message));
     Ok(network)
+}
+
+/// The gateways of the default routes; the other routes are let go as they come.
+async fn all_gateways(handle: &Handle) -> Result<Vec<IpAddr>, rtnetlink::Error> {
+    let mut found = Vec::new();
+    for query in [RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(), v6_query()] {
+        let mut routes = std::pin::pin!(handle.route().get(query).execute());
+        while let Some(route) = routes.next().await {
+            found.extend(gateways(&route?));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+fn is_default(route: &RouteMessage) -> bool {
+    route.header.destination_prefix_length == 0
 }
 
 fn v6_query() -> RouteMessage {
@@ -195,7 +262,7 @@ fn add_address(network: &mut Network, message: &AddressMessage) {
 
 /// The gateways of a default route; there are several where traffic is spread.
 fn gateways(message: &RouteMessage) -> Vec<IpAddr> {
-    if message.header.destination_prefix_length != 0 {
+    if !is_default(message) {
         return Vec::new();
     }
     let hops = message.attributes.iter().flat_map(|attribute| match attribute {
@@ -249,5 +316,28 @@ mod tests {
         message.attributes = vec![AddressAttribute::Address(far), AddressAttribute::Local(near)];
         add_address(&mut network, &message);
         assert_eq!(network.addresses().collect::<Vec<_>>(), [near]);
+    }
+
+    #[test]
+    fn routes_are_looked_at_once_a_second_at_most_and_no_news_are_forgotten() {
+        let (mut routes, start) = (Routes::default(), Instant::now());
+        assert!(routes.is_due(start));
+        assert_eq!(routes.next_look(), start + LOOK_AGAIN);
+        let soon = start + ROUTES_EVERY - Duration::from_millis(1);
+        assert!(!routes.is_due(soon));
+        assert_eq!(routes.next_look(), start + ROUTES_EVERY, "what was heard too early is looked at then");
+        assert!(routes.is_due(start + ROUTES_EVERY));
+        assert_eq!(routes.next_look(), start + ROUTES_EVERY + LOOK_AGAIN);
+    }
+
+    #[test]
+    fn of_routes_only_default_ones_are_news() {
+        let route = |bits| {
+            let mut message = RouteMessage::default();
+            message.header.destination_prefix_length = bits;
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(message))
+        };
+        assert!(tells(&route(0)) && !tells(&route(24)));
+        assert!(tells(&NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(LinkMessage::default()))));
     }
 }

@@ -30,6 +30,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const VERIFY: Duration = Duration::from_secs(5);
 /// How soon what could not be attached is tried again: doubled each time, to the second.
 const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+/// The machine's interfaces are waited for so long; without them the rest begins.
+const NETWORK_WAIT: Duration = Duration::from_secs(1);
 /// How soon it is looked again whether workers serve.
 const SOON: Duration = Duration::from_millis(5);
 /// News of one kind taken in a turn.
@@ -72,6 +74,14 @@ impl Backoff {
         now >= self.due
     }
 
+    /// Whether it is time, if it falls short at all; what does not waits the shortest time when it does next.
+    fn is_due_if(&mut self, short: bool, now: Instant) -> bool {
+        if !short {
+            *self = Self::default();
+        }
+        short && self.is_due(now)
+    }
+
     /// It has failed again, or has not.
     pub(super) fn note(&mut self, failed: bool, now: Instant) {
         if failed {
@@ -83,6 +93,14 @@ impl Backoff {
     }
 }
 
+/// Each group fails, and is tried again, by itself.
+#[derive(Default)]
+struct Backoffs {
+    drop: Backoff,
+    flow: Backoff,
+    steer: Backoff,
+}
+
 /// The task.
 pub(super) struct Driver {
     beside: Beside,
@@ -90,7 +108,7 @@ pub(super) struct Driver {
     steer: Option<Steer>,
     steer_failure: Option<Failure>,
     wanted: Option<Arc<Wanted>>,
-    backoff: Backoff,
+    backoffs: Backoffs,
     swept: Instant,
     verified: Instant,
     /// Sources whose connections each worker has not been told to reset yet.
@@ -106,7 +124,7 @@ impl Driver {
             steer: None,
             steer_failure: None,
             wanted: None,
-            backoff: Backoff::default(),
+            backoffs: Backoffs::default(),
             swept: Instant::default(),
             verified: Instant::default(),
             cuts: vec![Vec::new(); workers],
@@ -115,10 +133,13 @@ impl Driver {
 
     /// Runs for as long as somebody wants something.
     pub(super) async fn run(mut self, mut inputs: Inputs) {
+        self.publish();
         while !self.beside.workers.serve() {
             tokio::time::sleep(SOON).await;
         }
-        let _ = inputs.network.changed().await;
+        if tokio::time::timeout(NETWORK_WAIT, inputs.network.changed()).await.is_err() {
+            tracing::warn!("netlink has not told of any interface yet: nothing is dropped until it does");
+        }
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut news = true;
@@ -147,10 +168,22 @@ impl Driver {
             self.verified = now;
             self = self.apart(Self::verify).await?;
         }
-        if self.falls_short() && self.backoff.is_due(now) {
+        if self.is_due(now) {
             self = self.apart(Self::try_again).await?;
         }
         Some(self)
+    }
+
+    /// Whether a group that falls short is to be tried again. What does not begins anew with the shortest wait.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let steer = self.steer_falls_short();
+        let Self { dropping, beside, backoffs, .. } = self;
+        let each = [
+            (dropping.falls_short(), &mut backoffs.drop),
+            (beside.flows.falls_short(), &mut backoffs.flow),
+            (steer, &mut backoffs.steer),
+        ];
+        each.into_iter().fold(false, |due, (short, backoff)| backoff.is_due_if(short, now) || due)
     }
 
     async fn apart(mut self, work: impl FnOnce(&mut Self) + Send + 'static) -> Option<Self> {
@@ -174,7 +207,8 @@ impl Driver {
     fn follow_steer(&mut self, wanted: &Wanted) {
         let workers = &*self.beside.workers;
         if wanted.kernel.steer == KernelSteer::Off || workers.count() < 2 || self.beside.obstacle.is_some() {
-            (self.steer, self.steer_failure) = (None, None);
+            self.steer_failure = None;
+            self.steer.take().into_iter().for_each(|steer| steer.detach(workers));
             return;
         }
         if self.steer.is_none() {
@@ -196,6 +230,10 @@ impl Driver {
         let known = std::iter::from_fn(|| inputs.known.try_recv().ok()).take(AT_ONCE);
         known.for_each(|sources| self.dropping.know(sources, now));
         self.cut();
+        if let Some(steer) = &mut self.steer {
+            let workers = &*self.beside.workers;
+            steer.follow_stalls(&workers.cores(), workers);
+        }
         if now.since(self.swept) >= SWEEP {
             self.swept = now;
             self.sweep(now);
@@ -204,23 +242,33 @@ impl Driver {
 
     fn verify(&mut self) {
         self.beside.flows.verify();
-        self.dropping.verify();
+        if self.dropping.verify() {
+            self.backoffs.drop = Backoff::default();
+        }
         self.publish();
     }
 
+    /// Tries each group again that falls short and whose time has come.
     fn try_again(&mut self) {
         let now = (self.beside.clock)();
-        self.dropping.attach(now);
-        self.beside.flows.try_again();
-        if let Some(wanted) = self.wanted.clone().filter(|_| self.steer_failure.is_some()) {
-            self.follow_steer(&wanted);
+        if self.dropping.falls_short() && self.backoffs.drop.is_due(now) {
+            self.dropping.attach(now);
+            self.backoffs.drop.note(self.dropping.falls_short(), now);
         }
-        self.backoff.note(self.falls_short(), now);
+        if self.beside.flows.falls_short() && self.backoffs.flow.is_due(now) {
+            self.beside.flows.try_again();
+            self.backoffs.flow.note(self.beside.flows.falls_short(), now);
+        }
+        if self.steer_falls_short() && self.backoffs.steer.is_due(now) {
+            self.wanted.clone().into_iter().for_each(|wanted| self.follow_steer(&wanted));
+            self.backoffs.steer.note(self.steer_falls_short(), now);
+        }
+        self.cut();
         self.publish();
     }
 
-    fn falls_short(&self) -> bool {
-        self.dropping.falls_short() || self.beside.flows.falls_short() || self.steer_failure.is_some()
+    fn steer_falls_short(&self) -> bool {
+        self.steer_failure.is_some() || self.steer.as_ref().is_some_and(Steer::falls_short)
     }
 
     fn sweep(&mut self, now: Instant) {
@@ -228,7 +276,7 @@ impl Driver {
         if let Some(steer) = &mut self.steer {
             let workers = &*self.beside.workers;
             let by = self.wanted.as_ref().map_or(KernelSteer::Off, |wanted| wanted.kernel.steer);
-            steer.turn(by, &workers.cores(), workers, now);
+            steer.decide(by, &workers.cores(), workers, now);
         }
         self.publish();
     }
@@ -247,8 +295,8 @@ impl Driver {
             Order::Show { source, reply } => {
                 let _ = reply.send(self.dropping.show(source));
             }
-            Order::List { after, limit, reply } => {
-                let _ = reply.send(self.dropping.list(after, limit));
+            Order::List { offset, limit, reply } => {
+                let _ = reply.send(self.dropping.list(offset, limit));
             }
         }
         self.cut();
@@ -292,8 +340,8 @@ impl Driver {
             (Some(steer), ..) => steer.status(),
             (None, Some(failure), _) => status::Group::failed(name, failure.why.clone()),
             (None, None, Some(obstacle)) => status::Group::failed(name, obstacle.to_string()),
-            _ if self.beside.workers.count() < 2 => status::Group::off(name, "there is one worker"),
-            _ => status::Group::off(name, "kernel.steer is off"),
+            _ if self.beside.workers.count() < 2 => status::Group::unwanted(name, "there is one worker"),
+            _ => status::Group::unwanted(name, "kernel.steer is off"),
         }
     }
 }
@@ -308,21 +356,4 @@ fn obstacle_warning(obstacle: &Obstacle) -> Warning {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retries_come_after_one_second_then_twice_as_long_up_to_a_minute() {
-        let mut backoff = Backoff::default();
-        let mut now = Instant::from_nanos(1);
-        assert!(backoff.is_due(now));
-        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            backoff.note(true, now);
-            assert!(!backoff.is_due(now + Duration::from_secs(seconds) - Duration::from_millis(1)));
-            now = now + Duration::from_secs(seconds);
-            assert!(backoff.is_due(now));
-        }
-        backoff.note(false, now);
-        assert!(backoff.is_due(now));
-    }
-}
+mod tests;

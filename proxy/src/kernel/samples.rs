@@ -13,7 +13,6 @@ use weir_common::abi::drop::{Action, Cause, Sample};
 
 use super::deny::RuleName;
 use super::rules::Rules;
-use crate::base::Instant;
 
 /// Samples that may wait to be made findings of.
 const SAMPLES_MAX: usize = 8192;
@@ -21,8 +20,6 @@ const SAMPLES_MAX: usize = 8192;
 /// A packet that was dropped, or would have been.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EarlyDrop {
-    /// When, by CLOCK_MONOTONIC.
-    pub at: Instant,
     /// Where it came from.
     pub source: SocketAddr,
     /// Where it went to.
@@ -33,10 +30,6 @@ pub struct EarlyDrop {
     pub action: Action,
     /// The rule or ban behind it, if one is.
     pub rule: Option<RuleName>,
-    /// The number of the interface it came in by.
-    pub interface: u32,
-    /// Its octets.
-    pub octets: u32,
 }
 
 /// The way of samples out of the kernel half.
@@ -86,14 +79,11 @@ impl Samples {
 
 fn decode(sample: &Sample, rules: &Rules) -> Option<EarlyDrop> {
     Some(EarlyDrop {
-        at: Instant::from_nanos(sample.ts),
         source: SocketAddr::new(sample.src.into(), sample.sport),
         destination: SocketAddr::new(sample.dst.into(), sample.dport),
         cause: Cause::of(sample.cause)?,
         action: Action::of(sample.action)?,
         rule: rules.name(sample.rule),
-        interface: sample.ifindex,
-        octets: sample.len,
     })
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Scope {
     /// A bit per port.
     pub(super) ports: Vec<u64>,
     /// Endpoints that there was no room for.
-    pub(super) refused: usize,
+    pub(super) refused: u64,
 }
 
 /// An interface to attach to.

@@ -42,6 +42,9 @@ pub struct Group {
     pub links: Vec<Link>,
     /// Its maps.
     pub maps: Vec<Map>,
+    /// Whether it is off because somebody turned it off, or nothing is left for it to do.
+    #[serde(skip)]
+    pub is_unwanted: bool,
 }
 
 /// Whether a group's programs run.
@@ -190,6 +193,11 @@ impl Group {
     /// A group that does nothing, and why.
     pub fn off(name: &'static str, why: impl Into<String>) -> Self {
         Self { name, why: Some(why.into()), ..Self::default() }
+    }
+
+    /// A group that was turned off, or has nothing to do.
+    pub fn unwanted(name: &'static str, why: impl Into<String>) -> Self {
+        Self { is_unwanted: true, ..Self::off(name, why) }
     }
 
     /// A group that should run and does not.

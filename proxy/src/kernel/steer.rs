@@ -37,12 +37,18 @@ pub(super) struct Steer {
     listeners: ReusePortSockArray<MapData>,
     count: PerCpuArray<MapData, u64>,
     workers: usize,
+    cpus: usize,
     /// Where listeners were bound when their sockets were last asked for.
     followed: Vec<SocketAddr>,
+    /// Whether all workers have answered, and all their sockets are in the map.
+    is_whole: bool,
     held: BTreeMap<SocketAddr, u32>,
+    /// Sockets in the map.
+    sockets: usize,
     /// Those that did not take the program.
     errors: BTreeMap<SocketAddr, String>,
     judge: Judge,
+    steers: bool,
     filled: Vec<u32>,
 }
 
@@ -59,10 +65,14 @@ impl Steer {
             count: object::take(&mut object, map::STEER_COUNT)?,
             object,
             workers,
+            cpus: aya::util::nr_cpus().unwrap_or(0).min(SLOTS_MAX as usize),
             followed: Vec::new(),
+            is_whole: false,
             held: BTreeMap::new(),
+            sockets: 0,
             errors: BTreeMap::new(),
             judge: Judge::default(),
+            steers: false,
             filled: Vec::new(),
         })
     }
@@ -70,29 +80,57 @@ impl Steer {
     /// Has each worker's listening sockets in the map, and the program at each of their groups. Waits for workers, a
     /// little: one that stands still has its connections spread by the kernel.
     pub(super) fn follow(&mut self, workers: &dyn Workers, bound: &[SocketAddr]) {
-        if self.followed == bound {
+        if self.followed == bound && self.is_whole {
             return;
         }
         self.followed = bound.to_vec();
-        let sockets = gather(workers, self.workers);
+        let (sockets, answered) = gather(workers, self.workers);
         let mut addresses: Vec<_> = sockets.iter().map(|socket| socket.address).collect();
         addresses.sort_unstable();
         addresses.dedup();
         let room = (LISTENERS_MAX as usize / self.workers.max(1)).min(GROUPS_MAX as usize);
         let bases: BTreeMap<_, _> = addresses.into_iter().take(room).zip((0..).step_by(self.workers)).collect();
         self.empty(&bases);
-        for socket in &sockets {
-            if let Some(base) = bases.get(&socket.address) {
-                let index = base + u32::try_from(socket.worker).unwrap_or(u32::MAX);
-                // A socket that stays out is chosen by the kernel's hash alone.
-                let _ = self.listeners.set(index, &socket.fd.as_raw_fd(), 0);
-            }
-        }
+        let missing = self.fill(&sockets, &bases);
         for (address, base) in &bases {
             let _ = self.groups.insert(Endpoint::from(*address).octets(), base, 0);
         }
         self.attach(&sockets, &bases);
+        self.is_whole = answered == self.workers && missing == 0 && self.errors.is_empty();
         self.held = bases;
+    }
+
+    /// Whether some sockets are still to be asked for: a worker did not answer, or the map did not take one.
+    pub(super) fn falls_short(&self) -> bool {
+        !self.is_whole
+    }
+
+    /// Takes the program off all listeners, which dropping does not: it would stay for as long as they do, and their
+    /// sockets, which fit one map at a time, with it.
+    pub(super) fn detach(mut self, workers: &dyn Workers) {
+        self.steers = false;
+        self.write(Vec::new());
+        self.empty(&BTreeMap::new());
+        let (sockets, _) = gather(workers, self.workers);
+        // Any socket speaks for its group. A group that has none here meets empty maps: the kernel chooses.
+        for socket in sockets {
+            let _ = SkReuseport::detach(socket.fd.as_fd());
+        }
+    }
+
+    /// Puts sockets in their places. How many stay out, and are chosen by the kernel's hash alone.
+    fn fill(&mut self, sockets: &[Listening], bases: &BTreeMap<SocketAddr, u32>) -> usize {
+        let placed = sockets.iter().filter_map(|socket| Some((socket, bases.get(&socket.address)?)));
+        let (mut taken, mut refused) = (0, 0);
+        for (socket, base) in placed {
+            let index = base + u32::try_from(socket.worker).unwrap_or(u32::MAX);
+            match self.listeners.set(index, &socket.fd.as_raw_fd(), 0) {
+                Ok(()) => taken += 1,
+                Err(_) => refused += 1,
+            }
+        }
+        self.sockets = taken;
+        refused
     }
 
     fn empty(&mut self, wanted: &BTreeMap<SocketAddr, u32>) {
@@ -118,25 +156,48 @@ impl Steer {
         }
     }
 
-    /// Once a second: which CPU's connections go where.
-    pub(super) fn turn(&mut self, wanted: KernelSteer, cores: &[usize], workers: &dyn Workers, now: Instant) {
-        let counts = self.count.get(&0, 0).map(|each| each.iter().copied().collect::<Vec<_>>()).unwrap_or_default();
-        let map = slots(counts.len().min(SLOTS_MAX as usize), cores, self.workers, |worker| workers.stalls(worker));
+    /// Once a second: whether connections go where they came in.
+    pub(super) fn decide(&mut self, wanted: KernelSteer, cores: &[usize], workers: &dyn Workers, now: Instant) {
         let steers = match wanted {
             KernelSteer::On => true,
             KernelSteer::Off => false,
-            KernelSteer::Auto => self.judge.steers(&counts, &map, self.workers, now),
+            KernelSteer::Auto => {
+                let counts = self.counts();
+                let map = self.map(cores, workers);
+                self.judge.steers(&counts, &map, self.workers, now)
+            }
         };
-        let map = if steers { map } else { Vec::new() };
-        if map != self.filled {
+        if steers != self.steers {
             let how = if steers { "go to the worker of their CPU" } else { "are spread by the kernel" };
             tracing::info!("new connections {how}");
-            for cpu in 0..map.len().max(self.filled.len()) {
-                let slot = map.get(cpu).copied().unwrap_or(weir_common::abi::steer::SLOT_EMPTY);
-                let _ = self.slots.set(u32::try_from(cpu).unwrap_or(u32::MAX), slot, 0);
-            }
-            self.filled = map;
         }
+        self.steers = steers;
+        self.follow_stalls(cores, workers);
+    }
+
+    /// Which CPU's connections go where: as long as a worker stands still, to its neighbour.
+    pub(super) fn follow_stalls(&mut self, cores: &[usize], workers: &dyn Workers) {
+        let map = if self.steers { self.map(cores, workers) } else { Vec::new() };
+        if map != self.filled {
+            self.write(map);
+        }
+    }
+
+    /// How many connections each CPU has received.
+    fn counts(&self) -> Vec<u64> {
+        self.count.get(&0, 0).map(|each| each.iter().copied().collect()).unwrap_or_default()
+    }
+
+    fn map(&self, cores: &[usize], workers: &dyn Workers) -> Vec<u32> {
+        slots(self.cpus, cores, self.workers, |worker| workers.stalls(worker))
+    }
+
+    fn write(&mut self, map: Vec<u32>) {
+        for cpu in 0..map.len().max(self.filled.len()) {
+            let slot = map.get(cpu).copied().unwrap_or(weir_common::abi::steer::SLOT_EMPTY);
+            let _ = self.slots.set(u32::try_from(cpu).unwrap_or(u32::MAX), slot, 0);
+        }
+        self.filled = map;
     }
 
     pub(super) fn status(&self) -> status::Group {
@@ -151,6 +212,7 @@ impl Steer {
             all if all == links.len() => status::State::Failed,
             _ => status::State::Partial,
         };
+        let missing = (!self.is_whole).then_some("the kernel chooses some workers' connections: not all have answered");
         let map = |name, entries: usize, max: u32| status::Map {
             name,
             entries: Some(entries as u64),
@@ -161,30 +223,27 @@ impl Steer {
             name: "steer",
             state,
             mode: Some(mode),
-            why: links.iter().find_map(|link| link.error.clone()),
+            why: links.iter().find_map(|link| link.error.clone()).or(missing.map(str::to_owned)),
             programs: vec![self.id],
-            maps: vec![
-                map(map::GROUPS, self.held.len(), GROUPS_MAX),
-                map(map::LISTENERS, self.held.len() * self.workers, LISTENERS_MAX),
-            ],
+            maps: vec![map(map::GROUPS, self.held.len(), GROUPS_MAX), map(map::LISTENERS, self.sockets, LISTENERS_MAX)],
             links,
+            is_unwanted: false,
         }
     }
 }
 
-/// What the workers listen on.
-fn gather(workers: &dyn Workers, count: usize) -> Vec<Listening> {
+/// What the workers listen on, and how many of them have answered.
+fn gather(workers: &dyn Workers, count: usize) -> (Vec<Listening>, usize) {
     let (tell, told) = mpsc::channel();
     let asked = (0..count).filter(|worker| workers.share_listeners(*worker, &tell)).count();
     drop(tell);
-    let end = std::time::Instant::now() + std::time::Duration::from_millis(500);
-    let mut sockets = Vec::new();
-    for _ in 0..asked {
+    let end = std::time::Instant::now() + std::time::Duration::from_millis(250);
+    let (mut sockets, mut answered) = (Vec::new(), 0);
+    while answered < asked {
         let left = end.saturating_duration_since(std::time::Instant::now());
-        match told.recv_timeout(left) {
-            Ok(some) => sockets.extend(some),
-            Err(_) => break,
-        }
+        let Ok(some) = told.recv_timeout(left) else { break };
+        sockets.extend(some);
+        answered += 1;
     }
-    sockets
+    (sockets, answered)
 }

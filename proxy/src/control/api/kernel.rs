@@ -18,7 +18,7 @@ use crate::base::Instant;
 use crate::config::duration_from_text;
 use crate::config::value::KernelMode;
 use crate::kernel::deny::{By, Refused, key};
-use crate::kernel::{Shown, Status};
+use crate::kernel::{Shown, Status, source_of};
 
 /// Rows of an answer.
 const LIMIT: usize = 500;
@@ -67,31 +67,38 @@ pub(super) struct List {
     denied: Vec<Row>,
     /// How many there are, on all pages.
     total: usize,
-    /// Where the next page begins; none: this was the last.
-    next_cursor: Option<String>,
 }
 
-/// Denied sources, by address.
+/// Denied sources by address, or the one that an address belongs to.
 pub(super) async fn list(Shared(state): Shared<Arc<State>>, uri: Uri) -> Result<Json<List>, Refusal> {
-    let query = Query::of(&uri, &["limit", "cursor"])?;
-    let bad = |key, kind: &str| Refusal::bad_request("bad_parameter", format!("{key} is not {kind}")).field(key);
-    let limit = match query.one("limit")? {
-        None => LIMIT,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-            .ok_or_else(|| bad("limit", "a number from 1 to 10000"))?,
+    let query = Query::of(&uri, &["ip", "offset", "limit"])?;
+    let ip = query.one("ip")?.map(|text| text.parse().map_err(|_| wrong("ip", &text, "an IP address"))).transpose()?;
+    let number = |key| query.one(key).and_then(|text| text.map(|text| count(key, &text)).transpose());
+    let (offset, limit) = (number("offset")?.unwrap_or(0), number("limit")?.unwrap_or(LIMIT));
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(wrong("limit", &limit.to_string(), "a number from 1 to 10000"));
+    }
+    let (shown, total) = match ip {
+        None => state.kernel.denied(offset, limit).await,
+        Some(ip) => one(&state, ip, offset).await,
     };
-    let cursor = query.one("cursor")?.map(|text| text.parse::<IpNet>());
-    let cursor = cursor.transpose().map_err(|_| bad("cursor", "a next_cursor of this list"))?;
-    let (shown, total) = state.kernel.denied(cursor, limit).await;
-    let last = shown.last().map(|shown| shown.source.to_string());
-    Ok(Json(List {
-        next_cursor: last.filter(|_| shown.len() == limit),
-        denied: shown.into_iter().map(|shown| row(&state, shown)).collect(),
-        total,
-    }))
+    Ok(Json(List { denied: shown.into_iter().map(|shown| row(&state, shown)).collect(), total }))
+}
+
+/// What denies an address: one entry at most.
+async fn one(state: &State, ip: IpAddr, offset: usize) -> (Vec<Shown>, usize) {
+    let Some(source) = source_of(ip) else { return (Vec::new(), 0) };
+    let found = state.kernel.denied_one(source).await;
+    let total = usize::from(found.is_some());
+    (found.into_iter().skip(offset).collect(), total)
+}
+
+fn count(key: &str, text: &str) -> Result<usize, Refusal> {
+    text.parse().map_err(|_| wrong(key, text, "a whole number"))
+}
+
+fn wrong(key: &str, text: &str, kind: &str) -> Refusal {
+    Refusal::bad_request("bad_parameter", format!("{key} \"{text}\" is not {kind}")).field(key)
 }
 
 #[derive(Deserialize)]
@@ -104,7 +111,7 @@ struct Wanted {
     reason: String,
 }
 
-/// Denies a source. Answered once the kernel does.
+/// Denies a source, or changes how long. Answered once the kernel does.
 pub(super) async fn add(
     Shared(state): Shared<Arc<State>>,
     uri: Uri,
@@ -118,10 +125,11 @@ pub(super) async fn add(
     if wanted.reason.len() > REASON_MAX || wanted.reason.chars().any(char::is_control) {
         return Err(Refusal::bad_request("bad_value", "reason is a line of at most 256 octets").field("reason"));
     }
+    let status = if state.kernel.denied_one(source).await.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     state.kernel.deny(source, ttl, wanted.reason.as_str().into()).await.map_err(|why| refusal(&state, source, why))?;
     let shown = state.kernel.denied_one(source).await;
     let shown = shown.ok_or_else(|| Refusal::not_found(format!("{source} was released meanwhile")))?;
-    Ok((StatusCode::CREATED, Json(row(&state, shown))))
+    Ok((status, Json(row(&state, shown))))
 }
 
 /// Releases a source.

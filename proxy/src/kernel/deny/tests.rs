@@ -125,9 +125,11 @@ fn what_becomes_allowed_is_let_in() {
 fn operator_may_replace_an_entry_even_where_there_is_no_room() {
     let mut deny = Deny::new(1);
     promote(&mut deny, "192.0.2.1/32", at(0)).expect("denied");
+    deny.count(net("192.0.2.1/32"), 3, 180);
     deny.add(net("192.0.2.1/32"), 5 * SECOND, "mine".into(), &Allow::of([]), at(1)).expect("denied");
     let entry = &deny.entries()[&net("192.0.2.1/32")];
     assert_eq!((entry.expires, &entry.by), (at(6), &By::Operator("mine".into())));
+    assert_eq!((entry.packets, entry.bytes), (3, 180), "what it has dropped stays its own");
     let other = deny.add(net("192.0.2.2/32"), SECOND, "x".into(), &Allow::of([]), at(1));
     assert_eq!(other, Err(Refused::Full));
 }

@@ -15,6 +15,9 @@ use crate::kernel::status::Counts;
 
 type Octets<T> = <T as Plain>::Octets;
 
+/// Sources taken over from other maps at once. More than KNOWN has; a map that changes under the walk ends it too.
+const COPIED_MAX: usize = 65_536;
+
 /// Their handles.
 pub(super) struct Maps {
     ports: Array<MapData, u64>,
@@ -25,7 +28,8 @@ pub(super) struct Maps {
     deny: HashMap<MapData, Octets<Address>, Octets<Denied>>,
     deny4: LpmTrie<MapData, [u8; 4], u32>,
     deny6: LpmTrie<MapData, [u8; 16], u32>,
-    known: HashMap<MapData, Octets<Address>, u64>,
+    syn: Sources,
+    known: Sources,
     count: PerCpuArray<MapData, Octets<Count>>,
     cpu: PerCpuArray<MapData, Octets<Cpu>>,
 }
@@ -42,6 +46,7 @@ impl Maps {
             deny: take(object, map::DENY)?,
             deny4: take(object, map::DENY4)?,
             deny6: take(object, map::DENY6)?,
+            syn: take(object, map::SYN)?,
             known: take(object, map::KNOWN)?,
             count: take(object, map::COUNT)?,
             cpu: take(object, map::CPU)?,
@@ -98,6 +103,12 @@ impl Maps {
         let _ = self.known.insert(source_key(source), until_ns, 0);
     }
 
+    /// Has what other maps know of sources: who has sent a whole head, and who has sent how many SYNs.
+    pub(super) fn copy_sources(&mut self, before: &Self) {
+        copy(&before.known, &mut self.known);
+        copy(&before.syn, &mut self.syn);
+    }
+
     /// Sums over all CPUs.
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
@@ -121,6 +132,15 @@ impl Maps {
 fn source_key(source: IpAddr) -> Octets<Address> {
     let address = Address::from(source);
     if address.is_v4() { address } else { address.masked(Conf::IDLE.source6) }.octets()
+}
+
+type Sources = HashMap<MapData, Octets<Address>, u64>;
+
+fn copy(from: &Sources, to: &mut Sources) {
+    for (source, value) in from.iter().take(COPIED_MAX).flatten() {
+        // An old source without room in a smaller map is new again.
+        let _ = to.insert(source, value, 0);
+    }
 }
 
 type Trie<K> = LpmTrie<MapData, K, u32>;

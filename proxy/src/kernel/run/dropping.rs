@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use weir_common::abi::drop::{Denied, denied};
+use weir_common::abi::drop::{Denied, denied, map};
 
 use crate::base::Instant;
 use crate::config::value::KernelMode;
 use crate::kernel::allow::{Allow, canonical};
 use crate::kernel::deny::{By, Deny, Entry, Refused, RuleName};
 use crate::kernel::drop::{Drop, Sizes, Tables};
+use crate::kernel::full::{self, Full, Refusals};
 use crate::kernel::link;
 use crate::kernel::network::Network;
 use crate::kernel::object::Failure;
@@ -40,12 +41,10 @@ pub(super) struct Dropping {
     failure: Option<Failure>,
     refused: Vec<(Place, link::Refused)>,
     network: Arc<Network>,
-    /// Entries that there was no room for when maps were last filled.
-    overflow: bool,
+    full: Full,
     cuts: Vec<IpNet>,
     /// Of groups that are gone.
     counts_before: Counts,
-    full_before: BTreeMap<&'static str, u64>,
 }
 
 impl Dropping {
@@ -64,10 +63,9 @@ impl Dropping {
             failure: None,
             refused: Vec::new(),
             network: Arc::default(),
-            overflow: false,
+            full: Full::default(),
             cuts: Vec::new(),
             counts_before: Counts::default(),
-            full_before: BTreeMap::new(),
         }
     }
 
@@ -87,7 +85,12 @@ impl Dropping {
         self.forget(allowed, "it is allowed now");
         self.reload(now);
         self.sync();
-        self.attach(now);
+        self.connect();
+        self.cut_unless(enforced);
+    }
+
+    /// What is denied and was not dropped until now has connections to be cut.
+    fn cut_unless(&mut self, enforced: bool) {
         if self.enforces() && !enforced {
             self.cuts.extend(self.deny.entries().keys());
         }
@@ -105,6 +108,8 @@ impl Dropping {
         let sizes = Sizes::of(&wanted.kernel);
         let suits = self.group.as_ref().is_some_and(|group| group.sizes == sizes);
         if suits || self.places.is_empty() && self.group.is_none() {
+            // Another size was refused, and is no longer asked for.
+            self.failure = None;
             return;
         }
         match Drop::load(sizes) {
@@ -126,9 +131,12 @@ impl Dropping {
         let mut before = self.group.replace(group);
         self.sync();
         for Shown { source, entry } in &entries {
-            self.write(*source, entry);
+            if !self.write(*source, entry) {
+                self.refuse(*source);
+            }
         }
         if let (Some(before), Some(group)) = (&mut before, &mut self.group) {
+            group.take_sources(before);
             group.take_links(before);
         }
         before.into_iter().for_each(|before| self.settle(&before));
@@ -145,37 +153,48 @@ impl Dropping {
     /// Keeps what a group has counted.
     fn settle(&mut self, group: &Drop) {
         self.counts_before = self.counts_before.plus(&group.counts());
-        for (map, refused) in &group.full {
-            *self.full_before.entry(map).or_default() += refused;
+        let denied: Vec<_> = self.deny.entries().keys().copied().collect();
+        for source in denied {
+            if let Some((packets, bytes)) = group.denied(source) {
+                self.deny.count(source, packets, bytes);
+            }
         }
     }
 
     fn sync(&mut self) {
         let (Some(wanted), Some(group)) = (&self.wanted, &mut self.group) else { return };
         let scope = Scope::of(&wanted.bound, &self.network);
-        let (bans, overflow) = bans(wanted, group.sizes.prefixes as usize, &self.rules);
-        self.overflow = overflow || scope.refused > 0 || self.allow.refused > 0;
+        let (bans, mut refused) = bans(wanted, group.sizes.prefixes as usize, &self.rules);
+        refused.add(map::SCOPE, scope.refused);
+        [map::ALLOW4, map::ALLOW6].into_iter().zip(self.allow.refused).for_each(|(map, n)| refused.add(map, n));
         let used =
             bans.values().copied().chain(self.deny.entries().values().map(|entry| self.rules.number(&name(entry))));
         let used: BTreeSet<u32> = used.collect();
-        group.sync(&Tables::of(&scope, &self.allow, bans), &wanted.kernel);
+        refused.append(&group.sync(&Tables::of(&scope, &self.allow, bans), &wanted.kernel));
+        self.full.filled(refused);
         self.rules.keep(&used);
     }
 
     /// Attaches where the group should be and is not.
     pub(super) fn attach(&mut self, now: Instant) {
+        let enforced = self.enforces();
         if self.failure.is_some() {
             self.reload(now);
         }
+        self.connect();
+        self.cut_unless(enforced);
+    }
+
+    fn connect(&mut self) {
         let (Some(wanted), Some(group)) = (&self.wanted, &mut self.group) else { return };
         self.refused = group.attach(&self.places, wanted.kernel.attach);
     }
 
-    /// Looks whether the links still hold.
-    pub(super) fn verify(&mut self) {
-        for place in self.group.iter_mut().flat_map(Drop::lost) {
-            tracing::warn!(interface = place.name, "drop program was detached");
-        }
+    /// Looks whether the links still hold, and whether one no longer does.
+    pub(super) fn verify(&mut self) -> bool {
+        let lost: Vec<_> = self.group.iter_mut().flat_map(Drop::lost).collect();
+        lost.iter().for_each(|place| tracing::warn!(interface = place.name, "drop program was detached"));
+        !lost.is_empty()
     }
 
     /// Whether something should be attached and is not.
@@ -184,13 +203,18 @@ impl Dropping {
         self.failure.is_some() || self.group.is_some() && attached < self.places.len()
     }
 
+    /// Whether packets of denied sources are met anywhere.
+    fn is_attached(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| group.links().next().is_some())
+    }
+
     fn enforces(&self) -> bool {
-        self.group.is_some() && self.wanted.as_ref().is_some_and(|wanted| wanted.kernel.mode == KernelMode::Enforce)
+        self.is_attached() && self.wanted.as_ref().is_some_and(|wanted| wanted.kernel.mode == KernelMode::Enforce)
     }
 
     /// Denies a client that a rule has denied too often.
     pub(super) fn promote(&mut self, promotion: Promotion, now: Instant) {
-        if self.group.is_none() {
+        if !self.is_attached() {
             return self.deny.refuse(Refused::Off);
         }
         let listed = self.wanted.as_ref().is_some_and(|wanted| {
@@ -208,16 +232,23 @@ impl Dropping {
                 tracing::info!(%source, table, %rule, ttl_s = ttl, enforced, "source denied in the kernel");
             }
             Ok(_) => {}
-            Err(why) => tracing::debug!(source = %address, table, %rule, why = why.word(), "source not denied"),
+            Err(why) => {
+                self.note(why);
+                tracing::debug!(source = %address, table, %rule, why = why.word(), "source not denied");
+            }
         }
     }
 
     /// Denies a source for an operator.
     pub(super) fn deny(&mut self, source: IpNet, ttl: Duration, reason: Arc<str>, now: Instant) -> Result<(), Refused> {
-        if self.group.is_none() {
+        if !self.is_attached() {
             return Err(Refused::Off);
         }
-        self.deny.add(source, ttl, Arc::clone(&reason), &self.allow, now)?;
+        let counted = self.group.as_ref().and_then(|group| group.denied(source));
+        let added = self.deny.add(source, ttl, Arc::clone(&reason), &self.allow, now);
+        added.inspect_err(|why| self.note(*why))?;
+        // Written anew, the map counts from zero.
+        counted.into_iter().for_each(|(packets, bytes)| self.deny.count(source, packets, bytes));
         if !self.put(source) {
             return Err(Refused::Full);
         }
@@ -229,7 +260,7 @@ impl Dropping {
     fn put(&mut self, source: IpNet) -> bool {
         let Some(entry) = self.deny.entries().get(&source).cloned() else { return false };
         if !self.write(source, &entry) {
-            self.deny.refused_by_map(source);
+            self.refuse(source);
             return false;
         }
         if self.enforces() {
@@ -238,12 +269,25 @@ impl Dropping {
         true
     }
 
+    /// The map has no room for an entry.
+    fn refuse(&mut self, source: IpNet) {
+        self.deny.refused_by_map(source);
+        self.full.refused(map::DENY);
+    }
+
+    /// Counts what the map would have refused, had it been asked.
+    fn note(&mut self, why: Refused) {
+        if why == Refused::Full {
+            self.full.refused(map::DENY);
+        }
+    }
+
     fn write(&mut self, source: IpNet, entry: &Entry) -> bool {
         let (Some(wanted), Some(group)) = (&self.wanted, &mut self.group) else { return false };
         let value = Denied {
             expires_ns: entry.expires.nanos(),
-            packets: entry.packets,
-            bytes: entry.bytes,
+            packets: 0,
+            bytes: 0,
             rule: self.rules.number(&name(entry)),
             flags: match entry.by {
                 By::Rule(_) => denied::PROMOTED,
@@ -266,7 +310,8 @@ impl Dropping {
         if let (Some(wanted), Some(group)) = (&self.wanted, &mut self.group)
             && let Some((packets, bytes)) = group.release(source, &wanted.kernel)
         {
-            (entry.packets, entry.bytes) = (packets, bytes);
+            entry.packets += packets;
+            entry.bytes += bytes;
         }
         entry
     }
@@ -297,18 +342,17 @@ impl Dropping {
     pub(super) fn show(&self, source: IpNet) -> Option<Shown> {
         let mut entry = self.deny.entries().get(&source)?.clone();
         if let Some((packets, bytes)) = self.group.as_ref().and_then(|group| group.denied(source)) {
-            (entry.packets, entry.bytes) = (packets, bytes);
+            entry.packets += packets;
+            entry.bytes += bytes;
         }
         Some(Shown { source, entry })
     }
 
     /// Denied sources by address, with what they have dropped, and how many there are.
-    pub(super) fn list(&self, after: Option<IpNet>, limit: usize) -> (Vec<Shown>, usize) {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, |after| Excluded(canonical(after)));
+    pub(super) fn list(&self, offset: usize, limit: usize) -> (Vec<Shown>, usize) {
         let entries = self.deny.entries();
-        let sources = entries.range((from, Unbounded)).take(limit).map(|(source, _)| *source);
-        (sources.filter_map(|source| self.show(source)).collect(), entries.len())
+        let sources = entries.keys().skip(offset).take(limit);
+        (sources.filter_map(|source| self.show(*source)).collect(), entries.len())
     }
 
     /// Sources whose connections are to be reset, sorted.
@@ -318,24 +362,27 @@ impl Dropping {
     }
 }
 
-/// Bans for the maps, and whether some found no room.
-fn bans(wanted: &Wanted, room: usize, rules: &Rules) -> (BTreeMap<IpNet, u32>, bool) {
-    let (mut bans, mut left, mut overflow) = (BTreeMap::new(), [room; 2], false);
-    let enabled = wanted.kernel.bans;
-    for (network, rule) in wanted.bans.iter().filter(|_| enabled) {
+/// Bans for the maps, and what finds no room.
+fn bans(wanted: &Wanted, room: usize, rules: &Rules) -> (BTreeMap<IpNet, u32>, Refusals) {
+    let (mut bans, mut left, mut refused) = (BTreeMap::new(), [room; 2], Refusals::default());
+    if !wanted.kernel.bans {
+        return (bans, refused);
+    }
+    [map::DENY4, map::DENY6].into_iter().zip(wanted.bans.left_out).for_each(|(map, n)| refused.add(map, n));
+    for (network, rule) in &wanted.bans.networks {
         let network = canonical(*network);
         let left = &mut left[usize::from(matches!(network, IpNet::V6(_)))];
         if bans.contains_key(&network) {
             continue;
         }
         if *left == 0 {
-            overflow = true;
+            refused.add(full::ban(&network), 1);
             continue;
         }
         *left -= 1;
         bans.insert(network, rules.number(&RuleName { table: "ban", name: Arc::clone(rule) }));
     }
-    (bans, overflow)
+    (bans, refused)
 }
 
 /// What samples call an entry.

@@ -1,7 +1,5 @@
 //! How dropping stands, and what it lacks.
 
-use std::collections::BTreeMap;
-
 use weir_common::abi::drop::map;
 
 use super::Dropping;
@@ -51,6 +49,7 @@ impl Dropping {
             programs: vec![group.program_id()],
             links: self.links(group),
             maps: self.maps(group),
+            is_unwanted: false,
         }
     }
 
@@ -69,13 +68,7 @@ impl Dropping {
     }
 
     fn maps(&self, group: &Drop) -> Vec<status::Map> {
-        let refused = |of: &BTreeMap<&str, u64>, map| of.get(map).copied().unwrap_or(0);
-        let map = |(name, entries, max)| status::Map {
-            name,
-            entries,
-            max,
-            full: refused(&group.full, name) + refused(&self.full_before, name),
-        };
+        let map = |(name, entries, max)| status::Map { name, entries, max, full: self.full.total(name) };
         group.sizes_now().map(map).into()
     }
 
@@ -86,7 +79,7 @@ impl Dropping {
     fn absent(&self, name: &'static str) -> status::Group {
         match (&self.wanted, &self.obstacle, &self.failure) {
             (Some(wanted), ..) if wanted.kernel.mode == KernelMode::Off => {
-                status::Group::off(name, "kernel.mode is off")
+                status::Group::unwanted(name, "kernel.mode is off")
             }
             (_, Some(obstacle), _) => status::Group::failed(name, obstacle.to_string()),
             (_, _, Some(failure)) => status::Group::failed(name, failure.why.clone()),
@@ -137,18 +130,20 @@ impl Dropping {
         if !self.unknown.is_empty() && self.group.is_some() {
             warn("XDP_UNSUPPORTED", format!("there is no interface {}", self.unknown.join(", ")));
         }
-        if self.is_full() {
-            warn(
-                "KERNEL_MAP_FULL",
-                "some entries found no room and hold in weir alone: see kernel.deny_max, prefixes_max".to_owned(),
-            );
+        let full = self.full();
+        if !full.is_empty() {
+            let maps = full.join(", ");
+            let hint =
+                format!("{maps}: some entries find no room and hold in weir alone: see kernel.deny_max, prefixes_max");
+            warn("KERNEL_MAP_FULL", hint);
         }
         warnings
     }
 
-    fn is_full(&self) -> bool {
-        let Some(group) = &self.group else { return false };
-        let full = |name: &str| group.sizes_now().iter().any(|row| row.0 == name && row.1.is_some_and(|n| n >= row.2));
-        self.overflow || full(map::DENY)
+    /// The maps that have no room for more, or for all they should have.
+    fn full(&self) -> Vec<&'static str> {
+        let Some(group) = &self.group else { return Vec::new() };
+        let is_full = |row: &&(_, Option<u64>, u64)| row.0 == map::DENY && row.1.is_some_and(|n| n >= row.2);
+        self.full.lacking().chain(group.sizes_now().iter().filter(is_full).map(|row| row.0)).collect()
     }
 }

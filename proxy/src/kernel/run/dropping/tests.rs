@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{Table as _, raw};
+use crate::kernel::Banned;
 use crate::kernel::network::Interface;
 use crate::kernel::status::State;
 
@@ -78,12 +79,28 @@ fn bans_find_room_by_ip_version_and_the_rest_is_told() {
     let bans_of = |kernel: &str, room| {
         let mut wanted = Wanted::clone(&wanted(kernel));
         let nets = ["10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32", "::ffff:10.0.0.0/104"];
-        wanted.bans = Arc::new(nets.map(|net| (net.parse().expect("a network"), Arc::from("list"))).to_vec());
+        let networks = nets.map(|net| (net.parse().expect("a network"), Arc::from("list"))).to_vec();
+        wanted.bans = Arc::new(Banned { networks, left_out: [0, 7] });
         bans(&wanted, room, &Rules::default())
     };
-    let (all, overflow) = bans_of("", 2);
-    assert_eq!((all.len(), overflow), (3, false), "the mapped one is the first one again");
-    let (some, overflow) = bans_of("", 1);
-    assert_eq!((some.len(), overflow), (2, true), "one of each version");
-    assert_eq!(bans_of("bans = false", 1), (BTreeMap::new(), false));
+    let refused = |rows: &[(&'static str, u64)]| {
+        let mut refused = Refusals::default();
+        rows.iter().for_each(|(map, count)| refused.add(map, *count));
+        refused
+    };
+    let (all, none) = bans_of("", 2);
+    assert_eq!((all.len(), none), (3, refused(&[(map::DENY6, 7)])), "the mapped one is the first one again");
+    let (some, other) = bans_of("", 1);
+    assert_eq!(some.len(), 2, "one of each version");
+    assert_eq!(other, refused(&[(map::DENY4, 2), (map::DENY6, 7)]));
+    assert_eq!(bans_of("bans = false", 1), (BTreeMap::new(), Refusals::default()));
+}
+
+#[test]
+fn failure_of_what_is_no_longer_asked_for_is_forgotten() {
+    let mut dropping = dropping(None, "");
+    dropping.failure = Some(Failure::new("KERNEL_REFUSED", "no memory"));
+    assert!(dropping.falls_short());
+    dropping.follow(wanted(""), loopback(), Instant::from_nanos(2));
+    assert!(!dropping.falls_short() && dropping.status().1.is_empty());
 }
