@@ -130,11 +130,13 @@ fn without_the_kernel_half_the_workers_word_is_the_end() {
 #[test]
 fn a_reset_is_by_whoever_closed_first_and_a_timeout_by_the_kernel() {
     let cut = record(&[state::SYN_RECV, state::ESTABLISHED, state::CLOSE]);
-    let late = Record { flags: mark::RTO, ..cut };
+    let repeated = Record { flags: mark::RTO, ..cut };
+    let late = Record { flags: mark::RTO | mark::EXPIRED, ..cut };
     for (record, end, expected) in [
         (cut, Closed { weir_first: true, ..Closed::default() }, ("weir", "rst")),
         (cut, Closed::default(), ("client", "rst")),
         (cut, Closed { timed_out: true, ..Closed::default() }, ("kernel", "timeout")),
+        (repeated, Closed::default(), ("client", "rst")),
         (late, Closed::default(), ("kernel", "timeout")),
     ] {
         let mut table = table();
