@@ -162,9 +162,12 @@ fn refused_connections_are_findings_too() {
     let origin = Origin::ok("hello");
     let weir = Config::forwarding(origin.url()).tables("[limits]\nconnections_max = 2").start();
     let _held = [weir.client(), weir.client()];
+    wait::until("both to be accepted", || weir.metrics().sum("weir_connections_active", &[]) == 2.0);
     wait::until("a refusal", || {
-        Client::try_connect_from("127.0.0.5".parse().expect("an address"), weir.web())
-            .is_ok_and(|mut client| client.try_write(b"GET").is_err() || client.drain().1 == Ended::Reset);
+        if let Ok(mut client) = Client::try_connect_from("127.0.0.5".parse().expect("an address"), weir.web()) {
+            let _ = client.try_write(b"GET");
+            assert_eq!(client.drain().1, Ended::Reset);
+        }
         !items(&weir, "?finding_type=connection_limit&src_ip=127.0.0.5&rule=connections_max").is_empty()
     });
 }
