@@ -1,5 +1,6 @@
 //! What is read from databases of a few networks.
 
+#[expect(unreachable_pub, reason = "the end-to-end tests write databases with it too")]
 #[path = "../../../../tests/src/mmdb.rs"]
 mod mmdb;
 
