@@ -86,7 +86,7 @@ async fn bans_that_end_among_many_make_no_table_and_no_file() {
     for n in 1..=3 {
         list.put(own(&format!("192.0.2.{n}/32"), None)).await.expect("room");
     }
-    list.put(own("192.0.2.4/32", Some(unix_s() + 1))).await.expect("room");
+    list.put(own("192.0.2.4/32", Some(unix_s() + 2))).await.expect("room");
     let (before, mut tables) = (list.tables().borrow().clone(), list.tables());
     let file = || std::fs::read(folder.path().join(FILE)).expect("a file");
     let kept = file();
