@@ -19,6 +19,7 @@ pub mod resolver;
 mod signal;
 pub mod state;
 mod supervisor;
+mod tasks;
 #[cfg(test)]
 mod testing;
 mod trust;
@@ -28,7 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 pub use facts::Facts;
 pub use port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered, Values};
@@ -36,10 +37,10 @@ pub use signal::Signal;
 pub use supervisor::{Reported, Reports};
 
 use crate::base::Instant;
-use crate::base::metric::{Counters, Queue, RouteTable};
+use crate::base::metric::{Counters, RouteTable};
 use crate::config::Document;
 use crate::kernel::{Fed, Home};
-use crate::policy::finding::{Denial, Outlet};
+use crate::policy::finding::Outlet;
 use crate::policy::rule::RuleTable;
 use crate::trace::flow::Notes;
 
@@ -48,10 +49,6 @@ pub type Clock = fn() -> Instant;
 
 /// Control's own threads.
 const THREADS: usize = 2;
-/// Resolutions and probe results that may wait; their senders wait too.
-const EVENTS_MAX: usize = 1024;
-/// The readiness warning while nothing is kept.
-const STATE_MISSING: &str = "STATE_DIR";
 /// How long answers under way may take once the process ends.
 const STOP_MAX: Duration = Duration::from_secs(1);
 
@@ -152,7 +149,7 @@ impl Control {
         let (management, metrics) = listeners.addresses();
         let (signals, signal_events) = mpsc::channel(16);
         signal::listen(&signals).map_err(StartError::System)?;
-        let audit = run(settings, wiring, first, listeners, signal_events).map_err(StartError::Refused)?;
+        let audit = tasks::run(settings, wiring, first, listeners, signal_events).map_err(StartError::Refused)?;
         drop(guard);
         Ok(Self { runtime, signals, management, metrics, audit })
     }
@@ -183,115 +180,4 @@ impl Control {
         // The last that workers have denied.
         self.audit.finish();
     }
-}
-
-/// Joins the tasks together. Runs within the runtime.
-fn run(
-    settings: &Settings,
-    wiring: Wiring,
-    first: Document,
-    listeners: api::Listeners,
-    signals: mpsc::Receiver<Signal>,
-) -> Result<Arc<audit::Audit>, Refusal> {
-    let Wiring { facts, clock, counters, routes, rules, reports, state, findings, .. } = wiring;
-    let Wiring { flows: notes, home, fed, process, .. } = wiring;
-    let Reported(reports) = reports;
-    let node_id: Arc<str> = settings.node_id.as_str().into();
-    let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
-    let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
-    let audit =
-        audit::Audit::new(first.audit.clone(), findings, Arc::clone(&state), Arc::clone(&facts), Arc::clone(&node_id));
-    let denied = Arc::clone(&audit);
-    let found = Box::new(move |denial: &Denial<'_>| denied.found(denial));
-    let resolver = Arc::new(resolver::Resolver::start(Arc::clone(&facts), clock, dns_out, found));
-    let prober = probe::Prober::new(probes_out);
-    let probe_counts = prober.counts();
-    let bans = bans::BanList::load(Arc::clone(&state), Arc::clone(&facts), clock);
-    let geoip = geoip::GeoFiles::new(Arc::clone(&facts));
-    let parts = supervisor::Parts {
-        facts: Arc::clone(&facts),
-        clock,
-        process: Arc::clone(&process),
-        resolver: Arc::clone(&resolver),
-        prober,
-        bans: Arc::clone(&bans),
-        geoip: Arc::clone(&geoip),
-    };
-    let (supervisor, seen) = supervisor::Supervisor::new(parts, first)?;
-    let flips = supervisor.flips();
-    tokio::spawn(supervisor.run(signals, supervisor::Events { dns, probes, reports }));
-
-    tokio::spawn(Arc::clone(&bans).run());
-    tokio::spawn(Arc::clone(&geoip).run());
-    facts.warn(STATE_MISSING, state.missing().map(|why| format!("nothing outlives the process: {why}")));
-
-    let mut watching = ready::Watch::new(Arc::clone(&facts), clock, Arc::clone(&node_id));
-    let (readiness_out, readiness) = watch::channel(Arc::new(watching.look()));
-    tokio::spawn(watching.run(readiness_out));
-
-    let trust = trust::follow(&seen, facts.workers().len(), Arc::clone(&process));
-    let clients = Arc::new(clients::Clients::default());
-    let around = kernel::Around {
-        clock,
-        facts: Arc::clone(&facts),
-        process: Arc::clone(&process),
-        seen: seen.clone(),
-        bans: bans.tables(),
-        trust: trust.clone(),
-        clients: Arc::clone(&clients),
-        audit: Arc::clone(&audit),
-    };
-    let kernel = kernel::start(around, home, fed);
-    let performance = Arc::new(performance::PerformanceMode::load(Arc::clone(&state)));
-    let (asked, mode) = (seen.clone(), Arc::clone(&performance));
-    let audit_settings = move || asked.standing().adopted.snapshot.document.audit.clone();
-    tokio::spawn(Arc::clone(&audit).run(audit_settings, move || mode.is_enabled()));
-    let (lost, bounds) = (Arc::clone(&counters), seen.clone());
-    let flows = flows::Flows::new(flows::Parts {
-        node_id: Arc::clone(&node_id),
-        clock,
-        notes,
-        source: Arc::clone(kernel.flows()) as Arc<dyn flows::source::FlowSource>,
-        mode: Arc::clone(&performance),
-        limits: Box::new(move || (&bounds.standing().adopted.snapshot.document.flows).into()),
-        notes_lost: Box::new(move || lost.iter().map(|counters| counters.lost_count(Queue::Flow)).sum()),
-    });
-    tokio::spawn(Arc::clone(&flows).run());
-
-    let (asked, banned, located) = (seen.clone(), bans.tables(), geoip.tables());
-    let explain = move |question: &Question| {
-        let standing = asked.standing();
-        let (trust, bans) = (Arc::clone(&trust.borrow()), Arc::clone(&banned.borrow()));
-        let geoip = Arc::clone(&located.borrow());
-        let (snapshot, live) = (&*standing.adopted.snapshot, &*standing.live);
-        process.explain(question, &Ground { snapshot, live, trust: &trust, bans: &bans, geoip: &geoip })
-    };
-    let state = api::State {
-        node_id,
-        clock,
-        started: clock(),
-        hosts: settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
-        facts,
-        counters,
-        routes,
-        rules,
-        seen,
-        flips,
-        resolver,
-        probe_counts,
-        readiness,
-        bans,
-        audit: Arc::clone(&audit),
-        clients,
-        kernel,
-        explain: Box::new(explain),
-        flows,
-        performance,
-        window: api::Window::default(),
-        answered: api::Answered::default(),
-    };
-    let state = Arc::new(state);
-    tokio::spawn(api::Window::run(Arc::clone(&state)));
-    listeners.serve(state);
-    Ok(audit)
 }

@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod load;
 pub mod message;
 pub mod metrics;
+pub mod mmdb;
 pub mod netns;
 pub mod object;
 pub mod origin;

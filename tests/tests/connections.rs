@@ -37,7 +37,8 @@ fn connections_without_a_request_have_a_bound_of_their_own() {
         Config::forwarding(origin.url()).workers(2).tables("[connections]\nhandshaking_per_client_max = 3").start();
     let mut silent: Vec<_> = (0..3).map(|_| Client::connect_from("127.0.0.2", weir.web())).collect();
     silent.iter().for_each(|client| client.write("GET / H"));
-    // Accepting is in order within a worker only: the refusal is one of these.
+    // Accepting is in order within a worker only: a fourth must not be accepted in place of one of these.
+    wait::until("all three to be accepted", || weir.metrics().sum("weir_connections_active", &[]) == 3.0);
     wait::until("a refusal", || {
         let refused = Client::try_connect_from("127.0.0.2".parse().expect("an address"), weir.web());
         refused.is_err()

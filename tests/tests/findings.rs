@@ -167,6 +167,7 @@ fn refused_connections_are_findings_too() {
     let origin = Origin::ok("hello");
     let weir = Config::forwarding(origin.url()).tables("[limits]\nconnections_max = 2").start();
     let _held = [weir.client(), weir.client()];
+    wait::until("both to be accepted", || weir.metrics().sum("weir_connections_active", &[]) == 2.0);
     wait::until("a refusal", || {
         // However it ends: the finding is what says why.
         drop(Client::try_connect_from("127.0.0.5".parse().expect("an address"), weir.web()));

@@ -71,6 +71,8 @@ fn rules_before_the_one_that_denies_stay_charged_and_those_behind_it_are_not() {
         (count(&weir, "all", "denied"), count(&weir, "login", "denied"), count(&weir, "gate", "denied")),
         (2.0, 1.0, 1.0)
     );
+    // A request is counted once its client has the answer.
+    weir.wait_reason("rate_limited", 4);
     assert_eq!(weir.reason("rate_limited"), 4);
 }
 

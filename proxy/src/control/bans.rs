@@ -29,6 +29,8 @@ const UNREADABLE: &str = "BANS_UNREADABLE";
 const FILE_MAX: u64 = 64 << 20;
 /// From one look at files and times to the next.
 const TICK: Duration = Duration::from_secs(1);
+/// How long who made or ended a ban waits for a worker that does not turn.
+const DELIVERY_MAX: Duration = Duration::from_secs(1);
 /// The readiness warning while a file of the document cannot be used.
 const STALE: &str = "BANS_STALE";
 
@@ -37,6 +39,10 @@ pub(super) struct BanList {
     inner: Mutex<Inner>,
     /// What workers and the kernel half go by.
     tables: watch::Sender<Arc<Bans>>,
+    /// How often there were tables; counted once they can be seen.
+    published: AtomicU64,
+    /// Those that every worker has been given, by that count.
+    delivered: watch::Sender<u64>,
     /// There is something to do before the next tick.
     changed: Notify,
     settled: watch::Sender<Settled>,
@@ -72,8 +78,10 @@ struct Listed {
 /// How far changes have come.
 #[derive(Clone, Default)]
 struct Settled {
-    /// The version of `dynamic` that is in force and, if it can be, kept.
+    /// The version of `dynamic` that is published and, if it can be, kept.
     version: u64,
+    /// The tables with it, by their count.
+    published: u64,
     /// Whether it will be there after a restart.
     kept: bool,
 }
@@ -96,8 +104,10 @@ impl BanList {
         Arc::new(Self {
             inner: Mutex::new(inner),
             tables: watch::Sender::default(),
+            published: AtomicU64::new(0),
+            delivered: watch::Sender::default(),
             changed: Notify::new(),
-            settled: watch::Sender::new(Settled { version: 0, kept: state.missing().is_none() }),
+            settled: watch::Sender::new(Settled { version: 0, published: 0, kept: state.missing().is_none() }),
             refused: AtomicU64::new(0),
             counts: Default::default(),
             state,
@@ -125,14 +135,29 @@ impl BanList {
         self.tables.subscribe()
     }
 
-    /// Bans a CIDR, or changes its ban. Comes back once it is in force; says whether it is kept.
+    /// How often there were tables. Those that are seen after asking are as new as that, or newer.
+    pub(super) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// Tells that every worker has been given these tables, or newer ones.
+    pub(super) fn deliver(&self, published: u64) {
+        self.delivered.send_if_modified(|delivered| {
+            let is_newer = *delivered < published;
+            *delivered = published.max(*delivered);
+            is_newer
+        });
+    }
+
+    /// Bans a CIDR, or changes its ban. Comes back once all workers that turn have been given it; says whether it is
+    /// kept.
     pub(super) async fn put(&self, own: Own) -> Result<bool, Full> {
         let version = self.change(|dynamic| dynamic.put(own));
         let version = version.inspect_err(|Full| _ = self.refused.fetch_add(1, Ordering::Relaxed))?;
         Ok(self.settled(version).await)
     }
 
-    /// Ends the API's ban of a CIDR, if there is one. Comes back once it is over; says whether that is kept.
+    /// Ends the API's ban of a CIDR, if there is one. Comes back as [`Self::put`] does.
     pub(super) async fn remove(&self, cidr: IpNet) -> Option<(Own, bool)> {
         let mut removed = None;
         let version = self.change(|dynamic| {
@@ -147,7 +172,7 @@ impl BanList {
         self.lock().dynamic.iter().cloned().collect()
     }
 
-    /// CIDRs of the document and of the API, as they are in force.
+    /// CIDRs of the document and of the API, without those whose time is over.
     pub(super) fn counts(&self) -> [usize; 2] {
         [0, 1].map(|at| self.counts[at].load(Ordering::Relaxed))
     }
@@ -198,8 +223,14 @@ impl BanList {
 
     async fn settled(&self, version: u64) -> bool {
         let mut settled = self.settled.subscribe();
+        let seen = settled.wait_for(|settled| settled.version >= version).await.map(|settled| settled.clone());
         // The sender is this list itself.
-        settled.wait_for(|settled| settled.version >= version).await.is_ok_and(|settled| settled.kept)
+        let Ok(Settled { published, kept, .. }) = seen else { return false };
+        let mut delivered = self.delivered.subscribe();
+        let all = delivered.wait_for(|delivered| *delivered >= published);
+        // A worker that hangs gets it when it turns again, and must not have the API hang until then.
+        let _ = tokio::time::timeout(DELIVERY_MAX, all).await;
+        kept
     }
 
     /// Puts what has changed in force, then on disk. Changes that come meanwhile are the next round's.
@@ -210,27 +241,36 @@ impl BanList {
         };
         let built = tokio::task::spawn_blocking(move || (dynamic.table(bans::Clock::read()), dynamic));
         let Ok((table, dynamic)) = built.await else { return };
-        {
+        let published = {
             let mut inner = self.lock();
             inner.api = Arc::new(table);
             self.publish(&inner);
-        }
+            self.published()
+        };
         let state = Arc::clone(&self.state);
         let kept = state.missing().is_none()
             && tokio::task::spawn_blocking(move || save(&state, &dynamic)).await.unwrap_or(false);
-        self.settled.send_replace(Settled { version, kept });
+        self.settled.send_replace(Settled { version, published, kept });
     }
 
     /// Looks at what time and files have done.
     async fn look(self: &Arc<Self>) {
         let listed = {
             let mut inner = self.lock();
-            if inner.dynamic.expire(unix_s()) {
-                inner.version += 1;
-            }
             let now = (self.clock)();
-            if inner.document.ends.is_some_and(|end| end <= now) {
+            let mut ended = inner.document.ends.is_some_and(|end| end <= now);
+            if ended {
                 inner.document.ends = inner.document.table.next_end(now);
+            }
+            if inner.dynamic.expire(unix_s()) {
+                ended = true;
+                // A table of mostly expired bans is made anew. Others wait for the next change, and so does the file:
+                // whoever reads either goes by the time, and thousands that end one by one must cost little.
+                if inner.dynamic.len() <= inner.api.len() / 2 {
+                    inner.version += 1;
+                }
+            }
+            if ended {
                 // The same tables, again: the kernel half knows no times and compares what holds now.
                 self.publish(&inner);
             }
@@ -275,8 +315,9 @@ impl BanList {
     fn publish(&self, inner: &Inner) -> Arc<Bans> {
         let bans = Arc::new(Bans::new(Arc::clone(&inner.document.table), Arc::clone(&inner.api)));
         self.counts[0].store(inner.document.table.len(), Ordering::Relaxed);
-        self.counts[1].store(inner.api.len(), Ordering::Relaxed);
+        self.counts[1].store(inner.dynamic.len(), Ordering::Relaxed);
         self.tables.send_replace(Arc::clone(&bans));
+        self.published.fetch_add(1, Ordering::Release);
         bans
     }
 

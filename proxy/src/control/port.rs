@@ -181,6 +181,11 @@ impl Outbox {
         self.bans = Some(Arc::clone(bans));
     }
 
+    /// Whether the worker has not taken the newest table of bans yet.
+    pub(super) fn owes_bans(&self) -> bool {
+        self.bans.is_some()
+    }
+
     /// Queues databases of addresses, in place of older ones.
     pub(super) fn locate(&mut self, geoip: &Arc<GeoIp>) {
         self.geoip = Some(Arc::clone(geoip));

@@ -104,6 +104,8 @@ pub(super) struct Supervisor {
     standing: watch::Sender<Standing>,
     ejections: Arc<Ejections>,
     drain: Drain,
+    /// What the workers were told last, and how often there had been tables by then.
+    bans: (Arc<Bans>, u64),
     /// Every worker has taken all its orders.
     delivered: bool,
 }
@@ -155,7 +157,16 @@ impl Supervisor {
         let ejections = Arc::<Ejections>::default();
         let seen = Seen { standing: standing_seen, ejections: Arc::clone(&ejections) };
         let outboxes = (0..workers).map(|_| Outbox::default()).collect();
-        let mut supervisor = Self { parts, outboxes, owner, standing, ejections, drain: Drain::No, delivered: true };
+        let mut supervisor = Self {
+            parts,
+            outboxes,
+            owner,
+            standing,
+            ejections,
+            drain: Drain::No,
+            bans: Default::default(),
+            delivered: true,
+        };
         supervisor.follow_adopted();
         Ok((supervisor, seen))
     }
@@ -179,7 +190,7 @@ impl Supervisor {
                     tokio::time::sleep(TURN).await;
                     news.take_rest(&mut events);
                 }
-                Ok(()) = bans.changed() => self.follow_bans(&bans.borrow_and_update()),
+                Ok(()) = bans.changed() => self.follow_bans(&mut bans),
                 Ok(()) = geoip.changed() => self.follow_geoip(&geoip.borrow_and_update()),
                 () = tokio::time::sleep(self.pause()) => {}
             }
@@ -229,6 +240,9 @@ impl Supervisor {
             (!sent).then_some(())
         });
         self.delivered = left.count() == 0;
+        if !self.outboxes.iter().any(Outbox::owes_bans) {
+            self.parts.bans.deliver(self.bans.1);
+        }
     }
 
     fn publish(&mut self, live: &Arc<Live>, moved: bool) {
@@ -239,8 +253,15 @@ impl Supervisor {
         self.outboxes.iter_mut().for_each(|outbox| outbox.follow(live));
     }
 
-    fn follow_bans(&mut self, bans: &Arc<Bans>) {
-        self.outboxes.iter_mut().for_each(|outbox| outbox.ban(bans));
+    /// Has workers go by other tables. That bans have ended they know without being told.
+    fn follow_bans(&mut self, tables: &mut watch::Receiver<Arc<Bans>>) {
+        // Asked first: the tables are not older.
+        let published = self.parts.bans.published();
+        let bans = Arc::clone(&tables.borrow_and_update());
+        if !bans.same(&self.bans.0) {
+            self.outboxes.iter_mut().for_each(|outbox| outbox.ban(&bans));
+        }
+        self.bans = (bans, published);
     }
 
     fn follow_geoip(&mut self, geoip: &Arc<GeoIp>) {

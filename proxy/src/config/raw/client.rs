@@ -38,7 +38,8 @@ config_table! {
 
 config_table! {
     /// What one client may have at once, by its IPv4 address or the /64 of its IPv6 address, in the whole process. 0 is
-    /// off. Trusted proxies and peers on Unix sockets are not counted.
+    /// off. Trusted proxies and peers on Unix sockets are not counted. A client that has nothing and comes to several
+    /// workers at the same moment may have one more for each of them but one.
     pub struct Connections: "connections" {
         /// Connections of a peer; more are reset.
         per_client_max: Count = 1000;

@@ -161,7 +161,7 @@ fn rfc3339(unix_s: u64) -> String {
     moment.unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
-/// Bans a CIDR, or changes its ban. Answered once it is in force.
+/// Bans a CIDR, or changes its ban. Answered once the workers have been given it.
 pub(super) async fn make(
     Shared(state): Shared<Arc<State>>,
     uri: Uri,

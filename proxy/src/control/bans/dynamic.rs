@@ -55,6 +55,10 @@ impl Dynamic {
         self.0.values()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn table(&self, clock: Clock) -> Table {
         let ban = |own: &Own| Ban {
             rule: own.cidr.to_string().into(),

@@ -51,7 +51,7 @@ pub(super) struct Failed {
     pub(super) granted: bool,
 }
 
-impl<'b> Attempt<'_, '_, 'b> {
+impl<'a, 'b> Attempt<'_, 'a, 'b> {
     pub(super) async fn run(
         &self,
         record: &mut Record,
@@ -137,7 +137,6 @@ impl<'b> Attempt<'_, '_, 'b> {
         text: &mut Vec<u8>,
     ) -> Result<Option<Duration>, Tried> {
         let exchange = self.forward.exchange;
-        let timeouts = &exchange.rules.timeouts;
         let progress = Progress::default();
         let reusable = body.allows_reuse();
         // An empty chunked body still has its last chunk, also on a second try, when the client has long sent it.
@@ -145,17 +144,7 @@ impl<'b> Attempt<'_, '_, 'b> {
         progress.continued.set(!body.awaits_continue());
         let head = self.write_head(upstream, edits, text);
         let body = RefCell::new(body);
-        let upload = Upload {
-            client: exchange.client,
-            upstream,
-            body: &body,
-            replay: &self.forward.replay,
-            progress: &progress,
-            timer: exchange.timer,
-            timeouts,
-            deadline: exchange.deadline,
-            try_end: deadline(began, timeouts.try_),
-        };
+        let upload = self.upload(upstream, &body, &progress, began);
         let sending = async {
             upload.run(head, has_body).await?;
             // From here on only the client's going away ends the wait early. The end of what it sends does not tell of
@@ -184,12 +173,7 @@ impl<'b> Attempt<'_, '_, 'b> {
         progress.answered.set(true);
         let report = self.picked.inflight.answered(response.status(), now.since(sent.min(now)), now);
         exchange.worker.report(report);
-        if self.is_retried(response.status(), &progress) {
-            let fault = Fault::new(Reason::UpstreamBadResponse).retry(Retry::Idempotent);
-            let took = now.since(began);
-            let (on_reused, body_begun) = (false, progress.begun.get());
-            return Err(Tried::Failed(Failed { fault, on_reused, body_begun, took, granted: true }));
-        }
+        self.accept_status(response.status(), &progress, now.since(began))?;
         record.keep_alive &= progress.done.get().is_some() || (reusable && !progress.held_back.get());
         let relayed = self.respond(upstream, arrived, response, record, &mut beside, edits, text).await;
         record.spent(Phase::Receive, now, ring::now());
@@ -199,6 +183,39 @@ impl<'b> Attempt<'_, '_, 'b> {
             exchange.worker.counters.upstream_unexpected.add(1);
         }
         Ok(if whole { self.reuse_for(upstream, response) } else { None })
+    }
+
+    /// What sends the request of this try.
+    fn upload<'u>(
+        &'u self,
+        upstream: &'u Upstream,
+        body: &'u RefCell<&'u mut ClientBody>,
+        progress: &'u Progress,
+        began: Instant,
+    ) -> Upload<'u, 'a> {
+        let exchange = self.forward.exchange;
+        let timeouts = &exchange.rules.timeouts;
+        Upload {
+            client: exchange.client,
+            upstream,
+            body,
+            replay: &self.forward.replay,
+            progress,
+            timer: exchange.timer,
+            timeouts,
+            deadline: exchange.deadline,
+            try_end: deadline(began, timeouts.try_),
+        }
+    }
+
+    /// Fails the try if its status is one for which another is made.
+    fn accept_status(&self, status: u16, progress: &Progress, took: Duration) -> Result<(), Tried> {
+        if !self.is_retried(status, progress) {
+            return Ok(());
+        }
+        let fault = Fault::new(Reason::UpstreamBadResponse).retry(Retry::Idempotent);
+        let (on_reused, body_begun) = (false, progress.begun.get());
+        Err(Tried::Failed(Failed { fault, on_reused, body_begun, took, granted: true }))
     }
 
     /// The request's head as the upstream gets it.
