@@ -371,11 +371,15 @@ fn bans(wanted: &Wanted, room: usize, rules: &Rules) -> (BTreeMap<IpNet, u32>, R
     for (network, rule) in &wanted.bans.networks {
         let network = canonical(*network);
         let left = &mut left[usize::from(matches!(network, IpNet::V6(_)))];
+        if bans.contains_key(&network) {
+            continue;
+        }
         if *left == 0 {
             refused.add(full::ban(&network), 1);
-        } else if bans.insert(network, rules.number(&RuleName { table: "ban", name: Arc::clone(rule) })).is_none() {
-            *left -= 1;
+            continue;
         }
+        *left -= 1;
+        bans.insert(network, rules.number(&RuleName { table: "ban", name: Arc::clone(rule) }));
     }
     (bans, refused)
 }
