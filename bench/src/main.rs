@@ -1,5 +1,6 @@
 //! `weir-bench`: the load generator, the origin, the floor, and the check that a machine is fit for both.
 
+mod bare;
 mod body;
 mod executor;
 mod floor;
@@ -9,6 +10,7 @@ mod origin;
 mod self_check;
 mod size;
 mod url;
+mod wire;
 mod xdp;
 
 use std::net::SocketAddr;
@@ -30,6 +32,8 @@ enum Command {
     Floor(FloorOptions),
     /// Times the XDP program, packet by packet.
     Xdp(xdp::Options),
+    /// Floods the XDP program on a veth pair of its own, beside a bare drop.
+    Wire(wire::Options),
     /// Says whether this machine is fit to measure on.
     SelfCheck,
 }
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
             .map(|()| true)
             .map_err(|e| format!("the floor: {e}")),
         Command::Xdp(options) => xdp::run(&options),
+        Command::Wire(options) => wire::run(&options),
         Command::SelfCheck => self_check::run(),
     };
     match outcome {

@@ -1,8 +1,6 @@
 //! What the XDP program costs per packet, by BPF_PROG_TEST_RUN: no interface is touched. Beside it an empty program,
 //! whose time is that of the measurement.
 
-mod empty;
-
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,6 +11,8 @@ use aya::{Ebpf, Pod, TestRun, TestRunOptions};
 use serde_json::json;
 use weir_common::abi::drop::{Conf, Denied, Limit, PROGRAM, arm, map};
 use weir_common::abi::{Address, Endpoint, Plain};
+
+use crate::bare;
 
 /// Options of `xdp`.
 #[derive(clap::Args)]
@@ -27,13 +27,15 @@ pub(crate) struct Options {
     rounds: usize,
 }
 
-const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 443);
+/// Who floods.
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+/// What is guarded.
+pub(crate) const LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 443);
 const SSH: u16 = 22;
 
 /// A packet and what is armed while it comes.
-struct Case {
-    name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     port: u16,
     armed: u32,
     denied: bool,
@@ -45,7 +47,8 @@ const fn case(name: &'static str, port: u16, armed: u32) -> Case {
 
 const ALL: u32 = arm::ALLOW4 | arm::ALLOW6 | arm::ANY | arm::SYN;
 
-const CASES: &[Case] = &[
+/// All of them.
+pub(crate) const CASES: &[Case] = &[
     case("ssh", SSH, ALL),
     case("idle", LISTENER.port(), 0),
     Case { name: "denied", port: LISTENER.port(), armed: arm::DENY, denied: true },
@@ -59,15 +62,15 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
 }
 
 fn measure(options: &Options) -> Result<(), Box<dyn Error>> {
-    let mut empty = Ebpf::load(&empty::object())?;
-    load(&mut empty, empty::PROGRAM)?;
+    let mut empty = Ebpf::load(&bare::object(&bare::PASS))?;
+    load(&mut empty, bare::PROGRAM)?;
     let mut cases = Vec::new();
     for case in CASES {
         cases.push((case, prepared(&options.object, case)?, Vec::new()));
     }
     let mut floor = Vec::new();
     for _ in 0..options.rounds.max(1) {
-        let none = nanoseconds(&empty, empty::PROGRAM, SSH, options.repeat)?;
+        let none = nanoseconds(&empty, bare::PROGRAM, SSH, options.repeat)?;
         floor.push(none);
         for (case, ebpf, net) in &mut cases {
             net.push(nanoseconds(ebpf, PROGRAM, case.port, options.repeat)? - none);
@@ -80,7 +83,7 @@ fn measure(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// The program, loaded with maps as the case wants them.
-fn prepared(object: &Path, case: &Case) -> Result<Ebpf, Box<dyn Error>> {
+pub(crate) fn prepared(object: &Path, case: &Case) -> Result<Ebpf, Box<dyn Error>> {
     let mut ebpf = Ebpf::load_file(object)?;
     load(&mut ebpf, PROGRAM)?;
     let port = LISTENER.port();
@@ -120,7 +123,7 @@ fn nanoseconds(ebpf: &Ebpf, name: &str, port: u16, repeat: u32) -> Result<f64, B
 }
 
 /// A SYN of the client to the listener's address.
-fn syn(port: u16) -> Vec<u8> {
+pub(crate) fn syn(port: u16) -> Vec<u8> {
     let IpAddr::V4(listener) = LISTENER.ip() else { return Vec::new() };
     let mut frame = vec![0; 12];
     frame.extend([0x08, 0x00, 0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0]);

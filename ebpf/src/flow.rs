@@ -200,13 +200,13 @@ fn measured(ops: Ops) {
 
 #[inline(always)]
 fn stepped(ops: Ops) {
-    let cookie = ops.cookie();
-    let Some(flow) = flow(cookie) else { return };
     let new = ops.arg(1) as u8;
     if new == state::ESTABLISHED {
         // A connection that was accepted steps there after its opening was told: that step is in the record already.
         return;
     }
+    let cookie = ops.cookie();
+    let Some(flow) = flow(cookie) else { return };
     let last = step(ops.arg(0) as u8, new);
     flow.states = flow.states << 8 | last;
     if new != state::CLOSE {

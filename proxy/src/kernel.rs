@@ -27,7 +27,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use cgroup::Home;
+pub use cgroup::{Home, Stay};
 pub use deny::{Refused, RuleName};
 pub use flow::Flows;
 pub use samples::{EarlyDrop, Samples};

@@ -33,9 +33,14 @@ impl Client {
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, SOON)?;
         stream.set_nodelay(true)?;
+        Ok(Self::of(stream))
+    }
+
+    /// On a connection that the test made.
+    pub fn of(stream: TcpStream) -> Self {
         let client = Self { wire: Wire::new(stream) };
         client.patience(SOON);
-        Ok(client)
+        client
     }
 
     /// The same from a local address: on loopback, one of as many clients as 127.0.0.0/8 has addresses.
@@ -45,9 +50,7 @@ impl Client {
         socket.connect_timeout(&address.into(), SOON)?;
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
-        let client = Self { wire: Wire::new(stream) };
-        client.patience(SOON);
-        Ok(client)
+        Ok(Self::of(stream))
     }
 
     /// The same, where it must succeed.

@@ -89,7 +89,7 @@ fn a_new_ban_ends_the_open_connections_of_its_peers() {
     }
     assert_eq!(weir.metrics().sum("weir_connections_reset_total", &[]), 6.0);
     let line = weir.wait_log("the cut request", |line| line["path"] == "/hangs");
-    assert_eq!(line["reason"], "banned");
+    assert_eq!((&line["reason"], &line["ban"]), (&"banned".into(), &"127.0.0.2/31".into()));
     proxy.write(bytes("GET", "/", &[("X-Forwarded-For", "203.0.113.9")], b""));
     assert_eq!(proxy.response().status, 200);
 }

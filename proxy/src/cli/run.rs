@@ -10,7 +10,7 @@ use crate::config::{Document, Problems};
 use crate::control::log::OwnLog;
 use crate::control::state::StateDir;
 use crate::control::{Control, Reports, Settings, Signal, StartError, Wiring};
-use crate::kernel::{Feeds, Home, cgroup};
+use crate::kernel::{Feeds, Stay, cgroup};
 use crate::worker::{Fleet, Process, clock};
 
 /// How long the access log's last lines may take to be written.
@@ -35,7 +35,7 @@ pub(super) struct Running {
     process: Arc<Process>,
     fleet: Fleet,
     control: Control,
-    home: Option<Home>,
+    stay: Option<Stay>,
     _log: OwnLog,
 }
 
@@ -71,8 +71,8 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
     if let Some(why) = state.missing() {
         tracing::warn!(why, "no state directory: bans of the API and findings end with the process");
     }
-    // Sockets keep the cgroup of their creation.
-    let home = cgroup::enter();
+    // Sockets keep the cgroup of their creation. Whatever fails from here on, the process leaves it again.
+    let stay = cgroup::enter();
     let (reports, reported) = Reports::channel();
     let (feeds, fed) = Feeds::channel();
     let started = Process::start(source.clone(), document.workers, &settings.node_id, reports, feeds);
@@ -88,7 +88,7 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
         state: Arc::new(state),
         findings: process.findings.clone(),
         flows: process.flows.clone(),
-        home: home.clone(),
+        home: stay.as_ref().map(|stay| stay.home().clone()),
         fed,
         process: process.clone(),
     };
@@ -99,7 +99,7 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
         },
         error => system(&error),
     })?;
-    Ok(Running { process, fleet, control, home, _log: log })
+    Ok(Running { process, fleet, control, stay, _log: log })
 }
 
 fn settings(document: &Document) -> Settings {
@@ -126,7 +126,8 @@ impl Running {
         self.fleet.join();
         self.control.stop();
         self.process.finish(LAST_LINES);
-        self.home.iter().for_each(cgroup::leave);
+        // Nothing of the kernel half is attached any more.
+        drop(self.stay);
         Exit::Yes
     }
 }

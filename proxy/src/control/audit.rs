@@ -26,6 +26,8 @@ use store::Store;
 
 /// How often workers' batches are taken.
 const TAKE: Duration = Duration::from_millis(100);
+/// Findings that become lines while nobody else may look at any.
+const LINES_AT_ONCE: usize = 256;
 /// Findings in the state directory.
 const FOLDER: &str = "findings";
 /// The readiness warning while they cannot be written.
@@ -43,6 +45,8 @@ pub(super) struct Audit {
     /// What was kept has been read, or cannot be.
     is_read: watch::Sender<bool>,
     is_failing: AtomicBool,
+    /// How many findings there are, for who may not wait.
+    count: AtomicU64,
     /// Findings that went because there were more than `findings_max`, and because they took more than `disk_max`.
     pub(super) evicted: Evicted,
 }
@@ -86,6 +90,7 @@ impl Audit {
             node_id,
             is_read: watch::Sender::new(false),
             is_failing: AtomicBool::new(false),
+            count: AtomicU64::new(0),
             evicted: Evicted::default(),
         })
     }
@@ -97,9 +102,9 @@ impl Audit {
         }
     }
 
-    /// How many findings there are.
-    pub(super) fn len(&self) -> usize {
-        lock(&self.store).len()
+    /// How many findings there were a moment ago.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// What is asked for, as JSON. `lost` is the number of denials that are in no finding.
@@ -159,12 +164,18 @@ impl Audit {
     fn take(&self) {
         while let Some(batch) = self.outlet.take() {
             let items: Vec<Item> = batch.into_iter().map(Item::of).collect();
-            let mut store = lock(&self.store);
-            items.into_iter().for_each(|item| store.merge(item));
+            items.into_iter().for_each(|item| lock(&self.store).merge(item));
             // Memory is bounded at once, not only when it is written.
-            let evicted = store.shrink(usize::try_from(lock(&self.settings).findings_max).unwrap_or(usize::MAX));
-            self.evicted.number.fetch_add(evicted, Ordering::Relaxed);
+            self.shrink();
         }
+    }
+
+    /// Drops the oldest findings beyond what there may be.
+    fn shrink(&self) {
+        let max = usize::try_from(lock(&self.settings).findings_max).unwrap_or(usize::MAX);
+        let mut store = lock(&self.store);
+        self.evicted.number.fetch_add(store.shrink(max), Ordering::Relaxed);
+        self.count.store(store.len() as u64, Ordering::Relaxed);
     }
 
     fn flush_beside(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
@@ -179,6 +190,8 @@ impl Audit {
         let opened = self.open(&mut journal);
         self.is_read.send_replace(true);
         lock(&self.store).expire(unix_s().saturating_sub(settings.retention.as_secs()));
+        // What was kept, and what control itself has denied, count too.
+        self.shrink();
         match (opened, &mut *journal) {
             (Ok(()), Some(journal)) => self.tell(self.write(journal, settings.disk_max)),
             (Ok(()), None) => lock(&self.store).forget_changed(),
@@ -206,11 +219,12 @@ impl Audit {
     }
 
     fn write(&self, journal: &mut Journal, disk_max: u64) -> io::Result<()> {
-        let (lines, gone) = {
-            let mut store = lock(&self.store);
-            (store.take_changed(&self.node_id), store.take_gone())
-        };
-        gone.into_iter().for_each(|id| journal.forget(id));
+        let changed = lock(&self.store).take_changed();
+        let lines = self.lines(&changed);
+        {
+            let store = lock(&self.store);
+            journal.forget_unless(|id| store.holds(id));
+        }
         let written = journal.append(&lines).and_then(|()| self.clean(journal, disk_max));
         if written.is_err() {
             lock(&self.store).mark(lines.iter().map(|(id, _)| *id));
@@ -218,12 +232,18 @@ impl Audit {
         written
     }
 
+    /// Lines of findings, a few at a time: who adds denials does not wait for all of them.
+    fn lines(&self, ids: &[u128]) -> Vec<(u128, Vec<u8>)> {
+        let some = |ids: &[u128]| lock(&self.store).lines(ids.iter().copied(), &self.node_id);
+        ids.chunks(LINES_AT_ONCE).flat_map(some).collect()
+    }
+
     /// Makes room: what still counts of the oldest segment is written again, the rest of it goes.
     fn clean(&self, journal: &mut Journal, disk_max: u64) -> io::Result<()> {
         while journal.is_over(disk_max) {
             self.evict(journal, disk_max);
-            let lines = lock(&self.store).lines(journal.oldest().into_iter(), &self.node_id);
-            journal.append(&lines)?;
+            let oldest: Vec<u128> = journal.oldest().into_iter().collect();
+            journal.append(&self.lines(&oldest))?;
             journal.drop_oldest()?;
         }
         Ok(())
@@ -233,8 +253,7 @@ impl Audit {
     fn evict(&self, journal: &mut Journal, disk_max: u64) {
         let mut store = lock(&self.store);
         while journal.live() > disk_max / 4 * 3 && store.len() > 0 {
-            store.drop_oldest();
-            store.take_gone().into_iter().for_each(|id| journal.forget(id));
+            store.drop_oldest().into_iter().for_each(|id| journal.forget(id));
             self.evicted.disk.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -2,7 +2,7 @@
 
 mod dynamic;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +21,10 @@ use dynamic::Dynamic;
 
 /// Where the API's bans are kept.
 const FILE: &str = "bans.json";
+/// Where a list goes that cannot be read.
+const ASIDE: &str = "bans.json.unreadable";
+/// The readiness warning about it.
+const UNREADABLE: &str = "BANS_UNREADABLE";
 /// Octets of as many bans as there may be.
 const FILE_MAX: u64 = 64 << 20;
 /// From one look at files and times to the next.
@@ -37,6 +41,8 @@ pub(super) struct BanList {
     changed: Notify,
     settled: watch::Sender<Settled>,
     refused: AtomicU64,
+    /// CIDRs of the document and of the API, for who may not wait.
+    counts: [AtomicUsize; 2],
     state: Arc<StateDir>,
     facts: Arc<Facts>,
     clock: Clock,
@@ -82,7 +88,7 @@ impl BanList {
                 .and_then(|octets| octets.map_or_else(|| Ok(Dynamic::default()), |octets| Dynamic::from_json(&octets)))
             {
                 Ok(kept) => dynamic = kept,
-                Err(error) => tracing::error!(file = FILE, error, "the API's bans cannot be read: there are none"),
+                Err(error) => set_aside(&state, &facts, &error),
             }
         }
         dynamic.expire(unix_s());
@@ -93,6 +99,7 @@ impl BanList {
             changed: Notify::new(),
             settled: watch::Sender::new(Settled { version: 0, kept: state.missing().is_none() }),
             refused: AtomicU64::new(0),
+            counts: Default::default(),
             state,
             facts,
             clock,
@@ -140,10 +147,9 @@ impl BanList {
         self.lock().dynamic.iter().cloned().collect()
     }
 
-    /// CIDRs of the document and of the API.
+    /// CIDRs of the document and of the API, as they are in force.
     pub(super) fn counts(&self) -> [usize; 2] {
-        let inner = self.lock();
-        [inner.document.table.len(), inner.dynamic.len()]
+        [0, 1].map(|at| self.counts[at].load(Ordering::Relaxed))
     }
 
     /// How often the API was refused a ban as one too many.
@@ -268,6 +274,8 @@ impl BanList {
 
     fn publish(&self, inner: &Inner) -> Arc<Bans> {
         let bans = Arc::new(Bans::new(Arc::clone(&inner.document.table), Arc::clone(&inner.api)));
+        self.counts[0].store(inner.document.table.len(), Ordering::Relaxed);
+        self.counts[1].store(inner.api.len(), Ordering::Relaxed);
         self.tables.send_replace(Arc::clone(&bans));
         bans
     }
@@ -275,6 +283,16 @@ impl BanList {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keeps a list that cannot be read from being written over, and says that there is one.
+fn set_aside(state: &StateDir, facts: &Facts, error: &str) {
+    let place = match state.rename(FILE, ASIDE) {
+        Ok(()) => format!("it is kept as {ASIDE}"),
+        Err(error) => format!("it cannot be set aside either: {error}"),
+    };
+    tracing::error!(file = FILE, error, place, "the API's bans cannot be read: there are none");
+    facts.warn(UNREADABLE, Some(format!("{FILE}: {error}; {place}; the API's bans begin anew")));
 }
 
 fn save(state: &StateDir, dynamic: &Dynamic) -> bool {

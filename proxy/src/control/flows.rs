@@ -110,7 +110,6 @@ pub(super) struct Counts {
     pub(super) readers: usize,
     pub(super) reader_lost: u64,
     pub(super) readers_refused: u64,
-    pub(super) kernel_lost: u64,
     pub(super) sums: Sums,
 }
 
@@ -200,8 +199,7 @@ impl Flows {
         let (readers, reader_lost, readers_refused) = self.hub.counts();
         let table = self.lock();
         let (open, closed) = table.sizes();
-        let kernel_lost = self.parts.source.lost();
-        Counts { open, closed, readers, reader_lost, readers_refused, kernel_lost, sums: table.sums() }
+        Counts { open, closed, readers, reader_lost, readers_refused, sums: table.sums() }
     }
 
     fn begin(&self) -> Turns {
@@ -286,15 +284,16 @@ impl Flows {
         told
     }
 
-    /// Reads how open flows stand. The table is not held meanwhile: there may be many.
+    /// Reads how open flows stand, by the packet counters too while they count. The table is not held meanwhile: there may be many.
     fn look(&self, counted_since: Option<Instant>, now: Moment) {
         let source = &self.parts.source;
         let cookies = self.lock().cookies();
-        let figures = |cookie: &u64| {
-            let wire = || Some(Figures::Wire { wire: source.packets(*cookie)?, since: counted_since? });
-            wire().or_else(|| source.record(*cookie).map(Figures::Record)).map(|figures| (*cookie, figures))
+        let figures = |&cookie: &u64| {
+            let record = source.record(cookie).map(Figures::Record);
+            let wire = counted_since.and_then(|since| Some(Figures::Wire { wire: source.packets(cookie)?, since }));
+            [record, wire].into_iter().flatten().map(move |figures| (cookie, figures))
         };
-        let learned: Vec<(u64, Figures)> = cookies.iter().filter_map(figures).collect();
+        let learned: Vec<(u64, Figures)> = cookies.iter().flat_map(figures).collect();
         let mut table = self.lock();
         learned.into_iter().for_each(|(cookie, figures)| table.learned(cookie, figures, now));
     }

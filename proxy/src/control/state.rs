@@ -98,6 +98,12 @@ impl StateDir {
         File::open(directory)?.sync_all()
     }
 
+    /// Gives a file another name, in place of the one that has it. Blocks.
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let directory = &self.held()?.path;
+        std::fs::rename(directory.join(from), directory.join(to))
+    }
+
     /// A directory within, made if it is absent. Blocks.
     pub fn folder(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.held()?.path.join(name);

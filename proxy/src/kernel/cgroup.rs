@@ -30,9 +30,28 @@ pub enum Kind {
     Shared(String),
 }
 
+/// This process is in its home; with this value it leaves, and nothing of weir is left.
+#[derive(Debug)]
+#[must_use = "dropped, it leaves at once"]
+pub struct Stay(Home);
+
+impl Stay {
+    /// Where that is.
+    pub fn home(&self) -> &Home {
+        &self.0
+    }
+}
+
+/// Moves back and removes the cgroup that [`enter`] made.
+impl Drop for Stay {
+    fn drop(&mut self) {
+        leave(&self.0);
+    }
+}
+
 /// Moves this process to a cgroup of its own, if it is not in one. None without cgroup2, or without the capabilities
 /// that make it worth the while.
-pub fn enter() -> Option<Home> {
+pub fn enter() -> Option<Stay> {
     if !super::probe::missing_capabilities().is_empty() {
         return None;
     }
@@ -41,11 +60,10 @@ pub fn enter() -> Option<Home> {
     if let Kind::Shared(why) = &home.kind {
         tracing::warn!(cgroup = %dir.display(), "no cgroup of weir's own: {why}");
     }
-    Some(home)
+    Some(Stay(home))
 }
 
-/// Moves back and removes the cgroup that [`enter`] made: nothing of weir is left.
-pub fn leave(home: &Home) {
+fn leave(home: &Home) {
     if home.kind != Kind::Child {
         return;
     }
@@ -200,6 +218,16 @@ mod tests {
         let home = enter_at(dir.path(), 7, Path::new("/nowhere"));
         assert_eq!(home, Home { dir: dir.path().join("weir-7"), kind: Kind::Child });
         assert_eq!(fs::read_to_string(home.dir.join("cgroup.procs")).expect("moved"), "0");
+    }
+
+    #[test]
+    fn end_of_a_stay_moves_back() {
+        let dir = cgroup("7\n8\n");
+        let child = dir.path().join("weir-7");
+        fs::create_dir(&child).expect("made");
+        drop(Stay(Home { dir: child.clone(), kind: Kind::Child }));
+        let stays = child.exists();
+        assert_eq!((fs::read_to_string(dir.path().join("cgroup.procs")).expect("moved"), stays), ("0".into(), false));
     }
 
     #[test]

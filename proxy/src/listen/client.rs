@@ -150,7 +150,10 @@ impl Client {
 
     /// Tells it to finish or to end; wakes it if that concerns what it waits for.
     pub fn tell(&self, told: Told) {
-        self.told.set(told);
+        // Who is to end now does not finish any more.
+        if self.told.get() != Told::Cut {
+            self.told.set(told);
+        }
         if let Some(end) = self.end_of_wait() {
             self.timer.set(Some(end));
         }

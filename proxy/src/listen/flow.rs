@@ -24,8 +24,8 @@ pub struct Teller {
     notes: Arc<Notes>,
     worker: u16,
     counters: Arc<Counters>,
-    /// Those that may have to be asked how they are.
-    open: RefCell<HashMap<u64, Probe, BuildMix>>,
+    /// Those that may have to be asked how they are, and whether the kernel half does not know them.
+    open: RefCell<HashMap<u64, (Probe, bool), BuildMix>>,
     /// Cookies that the samples of this round have yet to come to.
     round: RefCell<Vec<u64>>,
     /// Ends that found the queue full: without them their flows would stay open for ever.
@@ -36,6 +36,8 @@ pub struct Teller {
 pub struct Flow {
     cookie: u64,
     probe: Probe,
+    /// It opened while the kernel half did not tell, which then never tells of it.
+    unseen: bool,
     teller: Rc<Teller>,
 }
 
@@ -95,8 +97,9 @@ impl Teller {
         let (local, remote) = (socket.local_addr()?, socket.peer_addr()?);
         let (cookie, probe) = (socket.cookie(), socket.probe());
         self.tell(cookie, News::Opened(Box::new(open(canonical(local), canonical(remote)))));
-        self.open.borrow_mut().insert(cookie, probe.clone());
-        Some(Flow { cookie, probe, teller: self.clone() })
+        let unseen = wanted.tcp_info;
+        self.open.borrow_mut().insert(cookie, (probe.clone(), unseen));
+        Some(Flow { cookie, probe, unseen, teller: self.clone() })
     }
 
     /// Whether a request that ends so is to be told of.
@@ -114,16 +117,17 @@ impl Teller {
     pub fn beat(&self) {
         self.tell_late();
         let wanted = self.notes.wanted();
-        if !(wanted.requests && wanted.tcp_info) {
+        if !wanted.requests {
             return;
         }
         let (open, mut round) = (self.open.borrow(), self.round.borrow_mut());
         if round.is_empty() {
-            round.extend(open.keys());
+            let asked = open.iter().filter(|(_, (_, unseen))| wanted.tcp_info || *unseen);
+            round.extend(asked.map(|(cookie, _)| cookie));
         }
         let left = round.len().saturating_sub(SAMPLES_MAX);
         for cookie in round.drain(left..) {
-            if let Some(info) = open.get(&cookie).and_then(Probe::tcp_info) {
+            if let Some(info) = open.get(&cookie).and_then(|(probe, _)| probe.tcp_info()) {
                 self.tell(cookie, News::Sample(Box::new(info)));
             }
         }
@@ -172,7 +176,7 @@ impl Drop for Flow {
         self.teller.open.borrow_mut().remove(&self.cookie);
         let wanted = self.teller.notes.wanted();
         if wanted.connections {
-            self.teller.tell(self.cookie, News::Closed(Box::new(self.end(wanted.tcp_info))));
+            self.teller.tell(self.cookie, News::Closed(Box::new(self.end(wanted.tcp_info || self.unseen))));
         }
     }
 }

@@ -221,7 +221,8 @@ impl Key {
 
 /// As much of a name as is kept.
 fn cut(name: &str) -> &str {
-    &name[..name.floor_char_boundary(NAME_MAX)]
+    let end = (0..=NAME_MAX.min(name.len())).rev().find(|end| name.is_char_boundary(*end));
+    &name[..end.unwrap_or(0)]
 }
 
 /// Equal denials, added up.

@@ -87,6 +87,7 @@ impl Exchange<'_> {
         // Whoever sends a bad target is not trusted with where its next request begins, as with any bad head.
         record.keep_alive &= fault.reason != Reason::InvalidRequestTarget;
         count_limit(self.worker, fault.reason);
+        self.note_cut(record);
         let silent = fault.status == 0 || fault.reason == Reason::ClientCancelled;
         if record.answered || silent {
             // What has begun never ends cleanly, so that nobody takes a part for the whole.

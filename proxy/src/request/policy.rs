@@ -85,7 +85,7 @@ impl<'a> Exchange<'a> {
                 Charge::Admitted(_) => {}
                 Charge::Delayed(_, wait) if longest.as_ref().is_some_and(|longest| longest.time >= wait.time) => {}
                 Charge::Delayed(_, wait) => longest = Some(wait),
-                Charge::Denied { .. } => return Err(self.deny(rule, record)),
+                Charge::Denied { full, .. } => return Err(self.deny(rule, full, record)),
             }
         }
         Ok(longest)
@@ -109,10 +109,11 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    fn deny(&self, rule: &Rule<limit::Limit>, record: &mut Record) -> Fault {
+    /// Who is denied for want of room has not been over the limit: that never leads to the kernel.
+    fn deny(&self, rule: &Rule<limit::Limit>, full: bool, record: &mut Record) -> Fault {
         self.current.limit_cells.slot(rule.slot).denied.add(1);
         record.decider = Some(Decider::Limit(rule.slot));
-        if let Some(tier) = &rule.action.tier
+        if let Some(tier) = rule.action.tier.as_ref().filter(|_| !full)
             && let Tiered::Promoted(promotion) = tier.denied(self.identity(), ring::now())
         {
             self.worker.promote(promotion);
@@ -139,6 +140,18 @@ impl<'a> Exchange<'a> {
             Ok(Either::Left(())) => Ok(()),
             Ok(Either::Right(())) => Err(Fault::new(Reason::ClientCancelled)),
             Err(stopped) => Err(self.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout))),
+        }
+    }
+
+    /// Names the ban that cut a request off.
+    pub(super) fn note_cut(&self, record: &mut Record) {
+        if record.reason == Reason::Banned
+            && record.decider.is_none()
+            && let Some(peer) = self.client.peer_ip()
+        {
+            // It is younger than what the request goes by.
+            let bans = self.worker.current().bans.clone();
+            record.decider = bans.lookup(peer, ring::now()).map(|hit| Decider::Ban(hit.ban.rule.clone()));
         }
     }
 

@@ -163,6 +163,8 @@ impl Worker {
         let current = self.current();
         if current.snapshot.generation == generation {
             self.current.replace(Rc::new(current.with_trust(trust)));
+            // A peer that is trusted no longer may be banned.
+            self.reset_banned();
         }
     }
 

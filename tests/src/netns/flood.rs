@@ -52,6 +52,14 @@ pub struct Flooded {
     pub time: Duration,
 }
 
+/// A flood that knows its way.
+#[derive(Debug)]
+pub struct Ready {
+    flood: Flood,
+    socket: Socket,
+    frame: Frame,
+}
+
 /// A flood that runs; ends with this value, at the latest.
 #[derive(Debug)]
 pub struct Running {
@@ -69,14 +77,16 @@ impl Flood {
     /// Begins to send over an interface.
     #[track_caller]
     pub fn start(self, namespace: &Namespace, interface: &str) -> Running {
+        self.ready(namespace, interface).start()
+    }
+
+    /// All that has to be asked of the network before it begins.
+    #[track_caller]
+    pub fn ready(self, namespace: &Namespace, interface: &str) -> Ready {
         let socket = namespace.run(|| Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0))));
         let socket = socket.expect("a packet socket: is this root?");
         socket.bind(&address(namespace.index(interface))).expect("an interface");
-        let frame = self.frame(namespace, interface);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || self.run(&socket, frame, &stopped));
-        Running { stop, thread: Some(thread) }
+        Ready { flood: self, frame: self.frame(namespace, interface), socket }
     }
 
     fn run(self, socket: &Socket, mut frame: Frame, stop: &AtomicBool) -> Flooded {
@@ -109,6 +119,17 @@ impl Flood {
         let neighbours: serde_json::Value = serde_json::from_str(&text).expect("ip's JSON");
         let peer = neighbours[0]["lladdr"].as_str().map(mac).expect("a neighbour that answers");
         Frame::new(peer, own, self.target)
+    }
+}
+
+impl Ready {
+    /// Begins to send.
+    pub fn start(self) -> Running {
+        let Self { flood, socket, frame } = self;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || flood.run(&socket, frame, &stopped));
+        Running { stop, thread: Some(thread) }
     }
 }
 

@@ -96,7 +96,7 @@ impl Guard {
     /// Begins to flood the guarded port, as fast as it goes.
     pub(crate) fn flood(&self, sources: Sources) -> Running {
         let SocketAddr::V4(target) = SocketAddr::from((Pair::SERVER, self.web)) else { panic!("an IPv4 address") };
-        let flood = Flood { target, sources, packets_max: 20_000_000, time_max: Duration::from_secs(20), rate: 0 };
+        let flood = Flood { target, sources, packets_max: 50_000_000, time_max: Duration::from_secs(60), rate: 0 };
         flood.start(&self.pair.client, WIRE)
     }
 
@@ -121,8 +121,13 @@ impl Guard {
 
     /// A connection with one exchange; how long it took. It fails after a second, before its SYN is said again.
     pub(crate) fn exchange(&self, from: IpAddr, port: u16) -> io::Result<Duration> {
+        self.exchange_within(from, port, Duration::from_millis(900))
+    }
+
+    /// The same, with a limit for each of its steps.
+    pub(crate) fn exchange_within(&self, from: IpAddr, port: u16, limit: Duration) -> io::Result<Duration> {
         let start = Instant::now();
-        let stream = self.connect(from, port, Duration::from_millis(900))?;
+        let stream = self.connect(from, port, limit)?;
         self.talk(&stream)?;
         Ok(start.elapsed())
     }

@@ -1,5 +1,10 @@
 //! Floods as fast as this machine makes them.
 
+#[path = "heavy/requests.rs"]
+mod requests;
+#[path = "heavy/weir.rs"]
+mod weir;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,13 +14,20 @@ use weir_tests::wait;
 use crate::guard::Guard;
 use crate::{ARMED, MODES};
 
-/// How a client fares: of so many connections with one exchange each, those that succeeded, and the slowest but one in
-/// a hundred of all.
-fn fares(guard: &Guard, from: IpAddr, port: u16, connections: usize) -> (usize, Duration) {
-    let mut times: Vec<_> = (0..connections).filter_map(|_| guard.exchange(from, port).ok()).collect();
+/// Exchanges of a client, each on a connection of its own.
+const EXCHANGES: usize = 100;
+/// Those among them that may fail. A SYN may be lost where all queues are full, and a few times in a row.
+const MISSES_MAX: usize = 1;
+/// How long one may take: a SYN is said again after one second, and two more.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Has a client that is never dropped do its exchanges; the time within which 99 in a hundred were done.
+fn fares(guard: &Guard, from: IpAddr, port: u16, who: &str) -> Duration {
+    let exchanges = (0..EXCHANGES).map(|_| guard.exchange_within(from, port, PATIENCE).ok());
+    let mut times: Vec<_> = exchanges.flatten().collect();
+    assert!(times.len() + MISSES_MAX >= EXCHANGES, "{who}: {} of {EXCHANGES} exchanges", times.len());
     times.sort();
-    let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or(Duration::MAX);
-    (times.len(), p99)
+    times[(times.len() * 99).div_ceil(100) - 1]
 }
 
 /// Floods the guarded port while clients of all kinds connect.
@@ -27,10 +39,10 @@ fn survives(sources: Sources) {
         guard.allow(allowed);
         let flood = guard.flood(sources);
         wait::until("the flood is being dropped", || guard.dropped() > 1000);
-        let (known, p99) = fares(&guard, known, guard.web, 50);
-        assert!(known >= 49, "{mode:?} {sources:?}: {known} of 50 exchanges of a known client");
-        assert_eq!(fares(&guard, allowed, guard.web, 50).0, 50, "{mode:?} {sources:?}: the allowed client");
-        assert_eq!(fares(&guard, other, guard.ssh, 20).0, 20, "{mode:?} {sources:?}: another port");
+        let who = |who| format!("{mode:?} {sources:?}: {who}");
+        let p99 = fares(&guard, known, guard.web, &who("a known client"));
+        fares(&guard, allowed, guard.web, &who("the allowed client"));
+        fares(&guard, other, guard.ssh, &who("another port"));
         let flooded = flood.stop();
         let rate = flooded.packets as f64 / flooded.time.as_secs_f64();
         println!("{mode:?} {sources:?}: {rate:.0} SYNs/s, p99 of a known client {p99:?}");

@@ -13,6 +13,8 @@ pub(super) struct Work {
     pub(super) path: &'static str,
     pub(super) connections: usize,
     pub(super) upload: Option<&'static str>,
+    /// A connection for every request.
+    pub(super) close: bool,
 }
 
 /// CPU per request of one contestant, in microseconds, round by round.
@@ -72,6 +74,7 @@ fn generator(bench: &Bench, contestant: &Contestant, work: Work, seconds: f64) -
     let connections = bench.connections(work.connections).to_string();
     let mut args = vec!["--connections", &connections];
     args.extend(work.upload.iter().flat_map(|size| ["--upload", size]));
+    args.extend(work.close.then_some("--close"));
     let report = bench.load(&contestant.url(work.path), seconds, &args)?;
     report["responses"].as_f64().filter(|n| *n > 0.0).ok_or_else(|| format!("{}: no responses", contestant.name))
 }

@@ -43,7 +43,7 @@ impl fmt::Display for Line {
 }
 
 const fn get(path: &'static str, connections: usize) -> Work {
-    Work { path, connections, upload: None }
+    Work { path, connections, upload: None, close: false }
 }
 
 const SMALL_64: Work = get("/bytes/128", 64);
@@ -77,16 +77,27 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "upload-1m",
         goal: "CPU per upload <= 0.80 x the better peer",
-        run: |bench| beside_peers(bench, Work { path: "/up", connections: 16, upload: Some("1MiB") }, 0.80),
+        run: |bench| beside_peers(bench, Work { upload: Some("1MiB"), ..get("/up", 16) }, 0.80),
     },
     Row { name: "routes-10k", goal: "CPU per request <= 1.05 x one route's", run: many_routes },
     Row { name: "rules-20", goal: "CPU per request <= 1.05 x no rule's", run: unmet_rules },
     Row { name: "rate-limit", goal: "CPU per request <= 1.03 x no limit's", run: met_limit },
+    Row {
+        name: "flow-64",
+        goal: "flow programs: CPU per request <= 1.02 x without",
+        run: |bench| watched(bench, SMALL_64, 1.02),
+    },
+    Row {
+        name: "flow-close",
+        goal: "flow programs: CPU per connection <= 1.05 x without",
+        run: |bench| watched(bench, Work { close: true, ..SMALL_64 }, 1.05),
+    },
     Row { name: "two-workers", goal: "CPU per request <= 1.10 x one worker's", run: two_workers },
     Row { name: "idle-memory", goal: "octets per idle connection <= the better peer's", run: idle_memory },
     Row { name: "reload", goal: "0 failed, p99 <= 2 x without reload", run: reload },
     Row { name: "start", goal: "start to ready <= 50 ms", run: start },
     Row { name: "xdp-verdict", goal: "net ns per packet: ssh 20, idle 50, SYN over limit 100", run: xdp_verdict },
+    Row { name: "drop-rate", goal: "drops/s on a veth >= 0.66 x a bare drop's", run: drop_rate },
     Row { name: "cross-check", goal: "ratios by wrk within 5 % of weir-bench's", run: cross_check },
 ];
 
@@ -127,6 +138,16 @@ fn met_limit(bench: &Bench) -> Outcome<Line> {
     let limited = contestant::weir_ruled(bench, "weir-limited", document::MET_BY_ALL)?;
     let bare = contestant::weir(bench, "weir", 1, 1)?;
     compare(bench, &limited, &bare, SMALL_64, 1.03)
+}
+
+/// The kernel's half reduced to what is measured.
+const WATCHED: &str = "[kernel]\nmode=\"off\"\nsteer=\"off\"\nflow=true\n";
+const UNWATCHED: &str = "[kernel]\nmode=\"off\"\nsteer=\"off\"\nflow=false\n";
+
+fn watched(bench: &Bench, work: Work, goal: f64) -> Outcome<Line> {
+    let watched = contestant::weir_ruled(bench, "weir-watched", WATCHED)?;
+    let weir = contestant::weir_ruled(bench, "weir", UNWATCHED)?;
+    compare(bench, &watched, &weir, work, goal)
 }
 
 fn two_workers(bench: &Bench) -> Outcome<Line> {
@@ -258,6 +279,34 @@ fn xdp_verdict(bench: &Bench) -> Outcome<Line> {
     let cases = goals.iter().map(|(case, _)| *case).chain(["denied", "syn_over_all_armed"]);
     let text = cases.map(|case| format!("{case} {:.0} ns", net(case))).collect::<Vec<_>>().join(", ");
     Ok(Line { text, pass: goals.iter().all(|(case, goal)| net(case).median <= *goal) })
+}
+
+/// Floods on a veth pair, each program in its turn. A bare token bucket dropped 0.73 x as many as a bare drop does, and
+/// nine tenths of that are the goal.
+fn drop_rate(bench: &Bench) -> Outcome<Line> {
+    const GOAL: f64 = 0.66;
+    let object = root().join("ebpf/weir.bpf.o");
+    let (rounds, seconds) = (bench.rounds.to_string(), bench.seconds.to_string());
+    let mut command = bench.command(&["wire", "--rounds", &rounds, "--seconds", &seconds]);
+    let output = command.arg(object).output().map_err(|e| e.to_string())?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report: Value = serde_json::from_slice(&output.stdout).map_err(|_| said)?;
+    let rates = |mode: &str, case: &str| -> Vec<f64> {
+        report[mode][case].as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
+    };
+    let mut pass = true;
+    let mut text = Vec::new();
+    for mode in ["native", "generic"] {
+        let bare = rates(mode, "bare");
+        for case in ["syn_over", "denied"] {
+            let own = rates(mode, case);
+            let ratios: Vec<_> = own.iter().zip(&bare).map(|(own, bare)| own / bare).collect();
+            let ratio = Spread::of(&ratios);
+            pass &= ratio.median >= GOAL;
+            text.push(format!("{mode} {case} {ratio:.2} x ({:.2} M/s)", Spread::of(&own).median / 1e6));
+        }
+    }
+    Ok(Line { text: text.join(", "), pass })
 }
 
 fn start(bench: &Bench) -> Outcome<Line> {

@@ -62,7 +62,7 @@ fn kernel(kernel: &Value) -> String {
         rows.filter_map(|row| row["packets"].as_u64()).sum()
     };
     text += &format!(
-        "kernel    mode {}; {} packets dropped, {} would have been; {} sources denied so far; {} events lost\n",
+        "kernel    mode {}; {} packets dropped, {} would have been; {} clients promoted; {} events lost\n",
         word(&kernel["mode"]),
         sum("drop"),
         sum("would_drop"),
@@ -145,7 +145,7 @@ mod tests {
                 "serving   generation 2 on 1 workers; 4 connections; 5 requests so far, 0 now",
                 "kernel    drop generic at eth0",
                 "kernel    steer off: there is one worker",
-                "kernel    mode enforce; 7 packets dropped, 1 would have been; 2 sources denied so far; 3 events lost",
+                "kernel    mode enforce; 7 packets dropped, 1 would have been; 2 clients promoted; 3 events lost",
                 "next      curl -s http://127.0.0.1:9900/api/v1/dns-cache",
             ]
         );

@@ -15,7 +15,7 @@ const FILES: &str = "/etc/weir/";
 fn build(example: &str, page: &str, directory: &Path) {
     let listener = if example.contains("[[listener]]") { "" } else { LISTENER };
     for name in example.split(FILES).skip(1).filter_map(|rest| rest.split('"').next()) {
-        std::fs::write(directory.join(name), "a file of an example, long enough for a key").unwrap();
+        std::fs::write(directory.join(name), "# a file of an example, long enough for a key\n192.0.2.1\n").unwrap();
     }
     let text = format!("{listener}{example}").replace(FILES, &format!("{}/", directory.display()));
     let document = parse(&text, page).unwrap_or_else(|problems| panic!("{problems}\n{text}"));

@@ -72,6 +72,7 @@ pub(super) struct Changed {
 pub(super) async fn list(Shared(state): Shared<Arc<State>>, uri: Uri) -> Result<Json<List>, Refusal> {
     let query = Query::of(&uri, &["ip", "origin", "offset", "limit"])?;
     let ip = query.one("ip")?.map(|text| text.parse().map_err(|_| wrong("ip", &text, "an IP address"))).transpose()?;
+    let ip = ip.map(|ip: IpAddr| ip.to_canonical());
     let origin = query.one("origin")?.map(|text| origin(&text)).transpose()?;
     let number = |key| query.one(key).and_then(|text| text.map(|text| count(key, &text)).transpose());
     let (offset, limit) = (number("offset")?.unwrap_or(0), number("limit")?.unwrap_or(LIMIT));

@@ -183,7 +183,7 @@ fn rest(text: &mut Text, state: &State) {
     let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
     let [of_document, of_api] = state.bans.counts();
     text.rows(metric::BANS, [(["document"], of_document as u64), (["api"], of_api as u64)]);
-    text.one(metric::FINDINGS, state.audit.len() as u64);
+    text.one(metric::FINDINGS, state.audit.count());
     let dns = state.resolver.counts();
     let results =
         [("answered", &dns.answered), ("denied", &dns.denied), ("absent", &dns.absent), ("failed", &dns.failed)];

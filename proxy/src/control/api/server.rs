@@ -62,10 +62,13 @@ impl Listeners {
     /// Answers on every socket until the runtime ends.
     pub(in crate::control) fn serve(self, state: Arc<State>) {
         for listener in self.management {
-            tokio::spawn(accept(listener, framed(all_resources(), &state), Arc::clone(&state)));
+            let operators = Arc::clone(&state);
+            let note = move |peer: SocketAddr| operators.clients.note(peer.ip(), (operators.clock)());
+            tokio::spawn(accept(listener, framed(all_resources(), &state), note));
         }
         if let Some(listener) = self.metrics {
-            tokio::spawn(accept(listener, framed(open_resources(), &state), Arc::clone(&state)));
+            // Whoever reaches it may read: that makes nobody an operator.
+            tokio::spawn(accept(listener, framed(open_resources(), &state), |_| {}));
         }
     }
 }
@@ -85,13 +88,14 @@ pub(super) fn framed(resources: Router<Arc<State>>, state: &Arc<State>) -> Route
         .with_state(Arc::clone(state))
 }
 
-async fn accept(listener: TcpListener, resources: Router, state: Arc<State>) {
+/// `note` learns who has connected.
+async fn accept(listener: TcpListener, resources: Router, note: impl Fn(SocketAddr)) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                state.clients.note(peer.ip(), (state.clock)());
+                note(peer);
                 let lane = Lane { reserved: slots.available_permits() < RESERVED };
                 let resources = resources.clone();
                 tokio::spawn(async move {

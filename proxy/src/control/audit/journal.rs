@@ -111,9 +111,10 @@ impl Journal {
         let number = self.segments.back().map_or(1, |last| last.number + 1);
         let path = path_of(&self.folder, number);
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-        File::open(&self.folder)?.sync_all()?;
+        // It is there now, whatever else fails: the next one has another number.
         self.open = Some(file);
         self.segments.push_back(Segment { number, bytes: 0 });
+        File::open(&self.folder)?.sync_all()?;
         Ok(0)
     }
 
@@ -139,6 +140,12 @@ impl Journal {
         if let Some(before) = self.places.insert(id, place) {
             self.live -= u64::from(before.bytes);
         }
+    }
+
+    /// Counts the lines of findings that are no more as waste.
+    pub(super) fn forget_unless(&mut self, is_here: impl Fn(u128) -> bool) {
+        let gone: Vec<u128> = self.places.keys().copied().filter(|id| !is_here(*id)).collect();
+        gone.into_iter().for_each(|id| self.forget(id));
     }
 
     /// Counts a finding's line as waste: it has gone.

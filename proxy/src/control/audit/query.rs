@@ -15,7 +15,7 @@ pub(super) const LIMIT: usize = 500;
 /// Items of the largest answer.
 pub(in crate::control) const LIMIT_MAX: usize = 10_000;
 /// Kinds of Neuwerk's that may be asked for, though nothing here finds them.
-const NEUWERKS: [&str; 4] = ["auth_sso", "icmp_deny", "l4_deny", "tls_deny"];
+const UNSENT: [&str; 7] = ["auth", "auth_sso", "icmp_deny", "l4_deny", "tls_deny", "waf_block", "waf_challenge"];
 
 /// Within a list any may hold, of the lists all that are not empty must.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ fn names(item: &Item) -> impl Iterator<Item = &str> {
 
 /// The kind of findings of this name.
 pub(in crate::control) fn finding_type(text: &str) -> Option<&'static str> {
-    let known = Kind::ALL.iter().map(|kind| kind.token()).chain(NEUWERKS);
+    let known = Kind::ALL.iter().map(|kind| kind.token()).chain(UNSENT);
     known.into_iter().find(|kind| kind.eq_ignore_ascii_case(text))
 }
 

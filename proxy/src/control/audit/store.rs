@@ -14,8 +14,6 @@ pub(super) struct Store {
     by_age: BTreeSet<(u64, u128)>,
     /// Those that differ from their last line on disk.
     changed: HashSet<u128, BuildMix>,
-    /// Those that have gone since [`Self::take_gone`].
-    gone: Vec<u128>,
 }
 
 /// A part of an answer.
@@ -72,17 +70,21 @@ impl Store {
     /// Drops the oldest beyond `max`; how many.
     pub(super) fn shrink(&mut self, max: usize) -> u64 {
         let over = self.items.len().saturating_sub(max);
-        (0..over).for_each(|_| self.drop_oldest());
+        (0..over).for_each(|_| _ = self.drop_oldest());
         over as u64
     }
 
-    /// Drops the finding whose last denial is the longest ago.
-    pub(super) fn drop_oldest(&mut self) {
-        if let Some((_, id)) = self.by_age.pop_first() {
-            self.items.remove(&id);
-            self.changed.remove(&id);
-            self.gone.push(id);
-        }
+    /// Drops the finding whose last denial is the longest ago; which one.
+    pub(super) fn drop_oldest(&mut self) -> Option<u128> {
+        let (_, id) = self.by_age.pop_first()?;
+        self.items.remove(&id);
+        self.changed.remove(&id);
+        Some(id)
+    }
+
+    /// Whether this finding is here.
+    pub(super) fn holds(&self, id: u128) -> bool {
+        self.items.contains_key(&id)
     }
 
     /// How many there are.
@@ -90,21 +92,14 @@ impl Store {
         self.items.len()
     }
 
-    /// Those that have gone.
-    pub(super) fn take_gone(&mut self) -> Vec<u128> {
-        std::mem::take(&mut self.gone)
-    }
-
-    /// The lines of those that have changed.
-    pub(super) fn take_changed(&mut self, node_id: &str) -> Vec<(u128, Vec<u8>)> {
-        let changed = std::mem::take(&mut self.changed);
-        self.lines(changed.into_iter(), node_id)
+    /// Those that have changed since they were last asked for.
+    pub(super) fn take_changed(&mut self) -> Vec<u128> {
+        std::mem::take(&mut self.changed).into_iter().collect()
     }
 
     /// Has none of them written: there is no place for it.
     pub(super) fn forget_changed(&mut self) {
         self.changed.clear();
-        self.gone.clear();
     }
 
     /// Has them written again.

@@ -64,7 +64,7 @@ fn old_findings_go_from_memory_and_do_not_come_back() {
     let first = audit("retention = \"1h\"", &state);
     send(&first, [finding("old.test", 1, now - 3_590), finding("new.test", 1, now)]);
     first.flush();
-    assert_eq!(first.len(), 2);
+    assert_eq!(first.count(), 2);
     lock(&first.settings).retention = Duration::from_secs(60);
     first.flush();
     assert_eq!(hosts(&first), [("new.test".to_owned(), 1)]);
@@ -80,7 +80,7 @@ fn old_findings_go_from_memory_and_do_not_come_back() {
 fn no_more_findings_than_there_may_be() {
     let audit = audit("findings_max = 1000", &Arc::new(StateDir::none("a test")));
     send(&audit, (0..1_500).map(|n| finding(&format!("h{n}.test"), 1, 1_000 + n)));
-    assert_eq!((audit.len(), audit.evicted.number.load(Ordering::Relaxed)), (1_000, 500));
+    assert_eq!((audit.count(), audit.evicted.number.load(Ordering::Relaxed)), (1_000, 500));
     assert_eq!(hosts(&audit)[0].0, "h1499.test");
 }
 
@@ -104,11 +104,11 @@ fn the_disk_is_bounded_and_quiet_findings_survive_busy_ones() {
         assert!(bytes(folder.path()) <= DISK_MAX + (8 << 20));
     }
     assert_eq!(first.evicted.disk.load(Ordering::Relaxed), 0);
-    let count = first.len();
+    let count = first.count();
     drop(first);
     let second = audit("", &state);
     second.flush();
-    assert_eq!(second.len(), count);
+    assert_eq!(second.count(), count);
     assert!(!shown(&second, &Filter { q: vec!["quiet".into()], ..Filter::default() })["items"][0].is_null());
 }
 
@@ -123,7 +123,7 @@ fn findings_that_fill_the_disk_drop_the_oldest() {
         audit.flush();
         assert!(bytes(folder.path()) <= (32 + 8) << 20, "{}", bytes(folder.path()));
     }
-    assert!(audit.evicted.disk.load(Ordering::Relaxed) > 0 && audit.len() > 10_000);
+    assert!(audit.evicted.disk.load(Ordering::Relaxed) > 0 && audit.count() > 10_000);
     let oldest = shown(&audit, &Filter { until: now - 100, ..Filter::default() });
     assert!(oldest["items"].as_array().is_some_and(Vec::is_empty), "the oldest have gone");
 }

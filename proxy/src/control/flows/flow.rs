@@ -150,9 +150,11 @@ impl Flow {
 
     /// Packets and octets as far as they are known: by the packet counters, else as TCP's segments.
     pub(super) fn packets(&self) -> Option<Wire> {
-        if let Some(wire) = &self.wire {
-            return Some(**wire);
-        }
+        self.wire.as_deref().copied().or_else(|| self.segments())
+    }
+
+    /// TCP's segments and their octets, whether or not packets are counted.
+    pub(super) fn segments(&self) -> Option<Wire> {
         let record = self.figures();
         let of = |packets_in: u32, packets_out: u32, bytes_in, bytes_out| Wire {
             packets_in: packets_in.into(),

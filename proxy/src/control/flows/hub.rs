@@ -20,7 +20,7 @@ const QUEUE: usize = 1024;
 /// Events kept for a reader that comes back.
 const KEPT: usize = 1024;
 /// How long after the last reader events go on, so that one that comes back has missed none.
-const LINGER: Duration = Duration::from_secs(10);
+pub(super) const LINGER: Duration = Duration::from_secs(10);
 /// How long a reader may take nothing from a full queue.
 const UNREAD: Duration = Duration::from_secs(30);
 
@@ -126,7 +126,7 @@ impl Hub {
         let lingers = state.left.is_some_and(|left| now.since(left) < LINGER);
         let watched = !state.readers.is_empty() || lingers;
         if !watched {
-            state.kept.clear();
+            state.forget();
         }
         watched
     }
@@ -165,10 +165,7 @@ impl Hub {
 
     /// Ends all streams.
     pub(super) fn close(&self) {
-        let mut state = self.lock();
-        state.readers.clear();
-        state.kept.clear();
-        state.left = None;
+        self.lock().forget();
     }
 
     /// Whether the reader stays.
@@ -202,6 +199,16 @@ impl Hub {
 }
 
 impl State {
+    /// Nobody is told anything any more. Whoever comes back, even from the very last event, has missed something: a
+    /// number is left out for it.
+    fn forget(&mut self) {
+        let knew = !self.readers.is_empty() || self.left.is_some() || !self.kept.is_empty();
+        self.readers.clear();
+        self.kept.clear();
+        self.left = None;
+        self.next += u64::from(knew);
+    }
+
     /// The events after this one; none where some of them are not kept.
     fn since<'s>(&'s self, id: &str, node_id: &str) -> Option<impl Iterator<Item = &'s Arc<Message>> + use<'s>> {
         let (node, number) = id.rsplit_once(':')?;

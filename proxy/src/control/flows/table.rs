@@ -40,7 +40,7 @@ pub(in crate::control) struct Sums {
     /// Connections that found the table full.
     pub(in crate::control) refused: u64,
     pub(in crate::control) closed: u64,
-    /// Packets, as far as they are known.
+    /// Packets as TCP's segments, as far as they are known: packet counters come and go, and a sum never falls.
     pub(in crate::control) packets: u64,
     /// Their octets.
     pub(in crate::control) bytes: u64,
@@ -48,7 +48,7 @@ pub(in crate::control) struct Sums {
 
 impl Sums {
     fn with(self, flow: &Flow) -> Self {
-        let packets = flow.packets().unwrap_or_default();
+        let packets = flow.segments().unwrap_or_default();
         Self {
             packets: self.packets + packets.packets_in + packets.packets_out,
             bytes: self.bytes + packets.bytes_in + packets.bytes_out,
@@ -226,6 +226,7 @@ impl Table {
 
     /// Forgets everything but the sums.
     pub(super) fn clear(&mut self) {
+        self.sums = self.sums();
         self.flows.clear();
         self.open.clear();
         self.closed.clear();

@@ -8,6 +8,7 @@ use serde_json::Value;
 use weir_common::abi::flow::{Event, Flow as Record, state};
 use weir_common::abi::wire::Wire;
 
+use super::hub::LINGER;
 use super::*;
 use crate::base::Reason;
 use crate::base::id::RequestId;
@@ -355,6 +356,36 @@ async fn a_reader_that_comes_back_gets_what_it_missed_or_is_told_that_it_cannot(
         feed = bench.watch(&[], Some(resume)).expect("room");
         assert_eq!(kinds(&next(&mut feed).await.expect("open")), ["node_status", "resync"], "{resume:?}");
     }
+}
+
+#[tokio::test]
+async fn a_reader_of_the_very_last_event_is_told_what_it_missed_while_nobody_watched() {
+    let mut bench = bench();
+    let mut feed = bench.watch(&[], None).expect("room");
+    bench.open(1, 1_000);
+    bench.turn();
+    next(&mut feed).await;
+    let id = next(&mut feed).await.expect("open")[0].1.clone().expect("an id");
+    drop(feed);
+    let mut feed = bench.watch(&[], Some(&id)).expect("room");
+    assert_eq!(kinds(&next(&mut feed).await.expect("open")), ["node_status"], "it has missed nothing");
+    drop(feed);
+    pass(LINGER);
+    bench.turn();
+    bench.turn();
+    let mut feed = bench.watch(&[], Some(&id)).expect("room");
+    assert_eq!(kinds(&next(&mut feed).await.expect("open")), ["node_status", "resync"]);
+
+    bench.open(2, 1_000);
+    bench.turn();
+    let id = next(&mut feed).await.expect("open")[0].1.clone().expect("an id");
+    for on in [false, true] {
+        bench.mode.set(on).expect("kept in memory");
+        bench.turn();
+        bench.turn();
+    }
+    let mut feed = bench.watch(&[], Some(&id)).expect("room");
+    assert_eq!(kinds(&next(&mut feed).await.expect("open")), ["node_status", "resync"]);
 }
 
 #[tokio::test]

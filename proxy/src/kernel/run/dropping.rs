@@ -125,13 +125,14 @@ impl Dropping {
             let reader = tokio::spawn(self.samples.clone().read(ring, Arc::clone(&self.rules)));
             self.reader.replace(reader).inspect(tokio::task::JoinHandle::abort);
         }
+        self.deny.expire(now);
+        let sources = self.deny.entries().keys().copied();
+        let entries: Vec<_> = sources.filter_map(|source| self.show(source)).collect();
         let mut before = self.group.replace(group);
         self.sync();
-        self.deny.expire(now);
-        let entries: Vec<_> = self.deny.entries().iter().map(|(source, entry)| (*source, entry.clone())).collect();
-        for (source, entry) in entries {
-            if !self.write(source, &entry) {
-                self.refuse(source);
+        for Shown { source, entry } in &entries {
+            if !self.write(*source, entry) {
+                self.refuse(*source);
             }
         }
         if let (Some(before), Some(group)) = (&mut before, &mut self.group) {

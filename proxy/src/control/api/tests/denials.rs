@@ -120,8 +120,7 @@ async fn in_performance_mode_findings_are_neither_shown_nor_collected() {
     let mode = async |enabled: bool| {
         let body = format!("{{\"enabled\":{enabled}}}");
         let length = body.len();
-        let head =
-            format!("PUT /api/v1/settings/performance-mode HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        let head = "PUT /api/v1/settings/performance-mode HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
         send(bench.address, &format!("{head}Content-Length: {length}\r\n\r\n{body}")).await
     };
     assert_eq!(mode(false).await.status, 200);

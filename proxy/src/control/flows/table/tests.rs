@@ -130,11 +130,13 @@ fn without_the_kernel_half_the_workers_word_is_the_end() {
 #[test]
 fn a_reset_is_by_whoever_closed_first_and_a_timeout_by_the_kernel() {
     let cut = record(&[state::SYN_RECV, state::ESTABLISHED, state::CLOSE]);
-    let late = Record { flags: mark::RTO, ..cut };
+    let repeated = Record { flags: mark::RTO, ..cut };
+    let late = Record { flags: mark::RTO | mark::EXPIRED, ..cut };
     for (record, end, expected) in [
         (cut, Closed { weir_first: true, ..Closed::default() }, ("weir", "rst")),
         (cut, Closed::default(), ("client", "rst")),
         (cut, Closed { timed_out: true, ..Closed::default() }, ("kernel", "timeout")),
+        (repeated, Closed::default(), ("client", "rst")),
         (late, Closed::default(), ("kernel", "timeout")),
     ] {
         let mut table = table();
@@ -186,6 +188,23 @@ fn packets_counted_from_midway_are_marked_and_forgotten_when_they_are_counted_no
     assert_eq!(table.changed(), [], "no packet has moved");
     table.uncounted();
     assert_eq!(shown(&table), (Some((false, None)), Some((false, None))));
+}
+
+#[test]
+fn sums_never_fall_when_packets_are_counted_no_more_and_when_flows_are_forgotten() {
+    let mut table = table();
+    note(&mut table, 9, 0, opened(Side::Client));
+    table.learned(9, Figures::Record(by_peer()), at(1));
+    let wire = weir_common::abi::wire::Wire { packets_in: 50, bytes_in: 5_000, ..Default::default() };
+    table.learned(9, Figures::Wire { wire, since: at(0).at }, at(2));
+    assert_eq!(table.get(1).and_then(Flow::packets), Some(wire));
+    let sums = Sums { refused: 0, closed: 0, packets: 7, bytes: 70 };
+    assert_eq!(table.sums(), sums);
+    table.uncounted();
+    assert_eq!(table.sums(), sums);
+    table.clear();
+    table.clear();
+    assert_eq!(table.sums(), sums, "once each");
 }
 
 #[test]

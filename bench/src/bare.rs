@@ -1,14 +1,46 @@
-//! An object with an XDP program that passes everything: no compiler is needed for two instructions.
+//! Objects with XDP programs of a few instructions: no compiler is needed for those.
 
-/// Its name.
-pub(super) const PROGRAM: &str = "empty";
+/// The program's name.
+pub(crate) const PROGRAM: &str = "bare";
+
+/// A program that passes everything.
+pub(crate) const PASS: [u8; 16] = program([set(0, 2), EXIT]);
+/// A program that drops everything.
+pub(crate) const DROP: [u8; 16] = program([set(0, 1), EXIT]);
+
+/// A program that sends everything to an interface.
+pub(crate) const fn redirect(index: u32) -> [u8; 32] {
+    const BPF_REDIRECT: u32 = 23;
+    program([set(1, index), set(2, 0), call(BPF_REDIRECT), EXIT])
+}
+
+const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
+
+/// Sets a register.
+const fn set(register: u8, value: u32) -> [u8; 8] {
+    let [a, b, c, d] = value.to_le_bytes();
+    [0xb7, register, 0, 0, a, b, c, d]
+}
+
+const fn call(helper: u32) -> [u8; 8] {
+    let [a, b, c, d] = helper.to_le_bytes();
+    [0x85, 0, 0, 0, a, b, c, d]
+}
+
+const fn program<const N: usize, const OCTETS: usize>(instructions: [[u8; 8]; N]) -> [u8; OCTETS] {
+    let mut octets = [0; OCTETS];
+    let mut at = 0;
+    while at < OCTETS {
+        octets[at] = instructions[at / 8][at % 8];
+        at += 1;
+    }
+    octets
+}
 
 /// The machine number of BPF in ELF.
 const EM_BPF: u16 = 247;
 
-/// `r0 = XDP_PASS`, `exit`.
-const CODE: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
-const STRINGS: &[u8] = b"\0.strtab\0xdp\0license\0.symtab\0empty\0";
+const STRINGS: &[u8] = b"\0.strtab\0xdp\0license\0.symtab\0bare\0";
 
 const PROGBITS: u32 = 1;
 const SYMTAB: u32 = 2;
@@ -24,13 +56,13 @@ struct Section {
 }
 
 /// An ELF file of four sections.
-pub(super) fn object() -> Vec<u8> {
+pub(crate) fn object(code: &[u8]) -> Vec<u8> {
     let section = |name, kind, flags, octets: &[u8]| Section { name, kind, flags, octets: octets.to_vec() };
     let sections = [
         section(".strtab", STRTAB, 0, STRINGS),
-        section("xdp", PROGBITS, CODE_FLAGS, &CODE),
+        section("xdp", PROGBITS, CODE_FLAGS, code),
         section("license", PROGBITS, 2, b"GPL\0"),
-        section(".symtab", SYMTAB, 0, &symbols()),
+        section(".symtab", SYMTAB, 0, &symbols(code.len())),
     ];
     let mut body = Vec::new();
     let mut headers = vec![0; 64];
@@ -46,13 +78,13 @@ pub(super) fn object() -> Vec<u8> {
 }
 
 /// None, and the function in the second section.
-fn symbols() -> Vec<u8> {
+fn symbols(code: usize) -> Vec<u8> {
     let mut all = vec![0; 24];
     all.extend(place(PROGRAM).to_le_bytes());
     // Global, a function; visible; in section 2; from 0 on.
     all.extend([0x12, 0, 2, 0]);
     all.extend(0u64.to_le_bytes());
-    all.extend((CODE.len() as u64).to_le_bytes());
+    all.extend((code as u64).to_le_bytes());
     all
 }
 
