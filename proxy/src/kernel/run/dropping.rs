@@ -126,11 +126,10 @@ impl Dropping {
             self.reader.replace(reader).inspect(tokio::task::JoinHandle::abort);
         }
         self.deny.expire(now);
-        let sources = self.deny.entries().keys().copied();
-        let entries: Vec<_> = sources.filter_map(|source| self.show(source)).collect();
+        let entries: Vec<_> = self.deny.entries().iter().map(|(source, entry)| (*source, entry.clone())).collect();
         let mut before = self.group.replace(group);
         self.sync();
-        for Shown { source, entry } in &entries {
+        for (source, entry) in &entries {
             if !self.write(*source, entry) {
                 self.refuse(*source);
             }
