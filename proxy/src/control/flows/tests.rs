@@ -13,7 +13,7 @@ use super::*;
 use crate::base::Reason;
 use crate::base::id::RequestId;
 use crate::control::state::StateDir;
-use crate::trace::flow::{Closed, News, Note, Opened, Side, Verdict};
+use crate::trace::flow::{News, Note, Opened, Side, Verdict};
 
 const S: u64 = 1_000_000_000;
 
@@ -228,7 +228,7 @@ async fn a_reader_sees_a_flow_open_move_and_end() {
     );
     assert_eq!(flow["trace_id"], "00000000000000000000000000000abc");
     assert_eq!((&flow["hostname"], &flow["partial"]), (&"A.example".into(), &false.into()));
-    bench.note(9, News::Closed(Box::new(Closed::default())));
+    bench.note(9, News::Closed(Box::default()));
     bench.fake.close(9, &[state::SYN_RECV, state::ESTABLISHED, state::CLOSE_WAIT, state::LAST_ACK, state::CLOSE]);
     bench.turn();
     bench.turn();
@@ -442,7 +442,7 @@ async fn a_list_is_paged_newest_first_with_figures_as_they_stand() {
         ..Record::default()
     };
     bench.fake.records.lock().expect("no panic").insert(5, record);
-    bench.note(3, News::Closed(Box::new(Closed::default())));
+    bench.note(3, News::Closed(Box::default()));
     bench.fake.close(3, &[state::ESTABLISHED, state::CLOSE]);
     bench.turn();
     let list = |open, cursor| {
