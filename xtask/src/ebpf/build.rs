@@ -61,5 +61,8 @@ fn strip() -> Outcome<Command> {
     let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let own = sysroot.join("lib/rustlib").join(host).join("bin/rust-objcopy");
     let program = Some(own).filter(|path| path.is_file()).or_else(|| run::find("llvm-objcopy"));
-    Ok(Command::new(program.ok_or("neither rust-objcopy nor llvm-objcopy is here")?))
+    let mut command = Command::new(program.ok_or("neither rust-objcopy nor llvm-objcopy is here")?);
+    // It does not know by itself where its toolchain's libLLVM is.
+    command.env("LD_LIBRARY_PATH", sysroot.join("lib"));
+    Ok(command)
 }
