@@ -61,6 +61,16 @@ impl Config {
         self
     }
 
+    /// Leaves the kernel half out: loading it takes memory for a moment, which is not a test's subject.
+    pub fn without_kernel(self) -> Self {
+        self.tables("[kernel]\nmode = \"off\"\nflow = false\nsteer = \"off\"")
+    }
+
+    /// Lets one client have as many connections as it likes.
+    pub fn without_client_bounds(self) -> Self {
+        self.tables("[connections]\nper_client_max = 0\nhandshaking_per_client_max = 0")
+    }
+
     /// Tables of the document.
     pub fn tables(mut self, toml: &str) -> Self {
         let _ = writeln!(self.tables, "{toml}");

@@ -189,7 +189,13 @@ fn an_origin_that_takes_no_body_is_504() {
         conn.request_head();
         held.pass();
     });
-    let weir = beside(&origin.url(), &good, SHORT);
+    let weir = Config::new()
+        .route(1, "path_exact = \"/good\"", &[&good.url()])
+        .route(2, "path_prefix = \"/\"", &[&origin.url()])
+        .tables("[retry]\nattempts = 0")
+        .tables(SHORT)
+        .without_kernel()
+        .start();
     let before = weir.process().peak_bytes();
     let mut client = weir.client();
     let size = 64 << 20;
@@ -366,6 +372,7 @@ fn without_descriptors_it_waits_and_recovers() {
     let weir = Config::new()
         .route(1, "path_prefix = \"/\"", &[&good.url()])
         .tables("[limits]\nconnections_max = 10000")
+        .without_client_bounds()
         .descriptors_max(256)
         .start();
     let held: Vec<Client> = (0..400).map(|_| weir.client()).collect();

@@ -193,7 +193,7 @@ mod heavy {
             "location /up/ { dav_methods PUT; client_max_body_size 2g; alias /; } location / { }",
         );
         let limits = "[limits]\nbody_max = \"2GiB\"";
-        let weir = Config::forwarding(nginx.url()).tables(limits).start();
+        let weir = Config::forwarding(nginx.url()).tables(limits).without_kernel().start();
         let before = weir.process().resident_bytes();
 
         let down = format!("curl -sSf --max-time 100 {} | sha256sum", weir.url("/large"));
@@ -219,7 +219,11 @@ mod heavy {
         let descriptors = weir_tests::process::raise_descriptor_limit();
         assert!(descriptors >= 12_000, "{descriptors} descriptors are too few for this test");
         let origin = Origin::ok("x");
-        let weir = Config::forwarding(origin.url()).tables("[limits]\nconnections_max = 11000").start();
+        let weir = Config::forwarding(origin.url())
+            .tables("[limits]\nconnections_max = 11000")
+            .without_client_bounds()
+            .without_kernel()
+            .start();
         weir.get("/");
         let before = weir.process().resident_bytes();
         let mut held: Vec<TcpStream> = (0..COUNT).map(|_| TcpStream::connect(weir.web()).expect("connect")).collect();

@@ -41,6 +41,7 @@ impl Document<'_> {
         let Self { web, management, origin, workers, routes, connections_max, rules } = self;
         let mut text = format!(
             "version = 1\nworkers = {workers}\n\n[limits]\nconnections_max = {connections_max}\nrequests_per_connection = 10000000\n\n[pool]\nidle_max = 1024\n\n\
+             [connections]\nper_client_max = 0\nhandshaking_per_client_max = 0\n\n\
              [timeouts]\nkeepalive = \"5m\"\n\n\
              [management]\nlisten = [\"{management}\"]\n\n[[listener]]\nname = \"web\"\nbind = \"{web}\"\n{rules}"
         );
