@@ -42,8 +42,10 @@ fn a_banned_peer_is_reset_and_a_banned_client_is_told_and_neither_is_charged() {
     let weir = Config::forwarding(origin.url()).tables(&tables).workers(2).start();
     for _ in 0..4 {
         if let Ok(mut client) = Client::try_connect_from("127.0.0.2".parse().expect("an address"), weir.web()) {
-            let _ = client.try_write(&bytes("GET", "/", &[], b""));
-            assert_eq!(client.drain(), (Vec::new(), Ended::Reset));
+            // Whichever comes upon the reset first is told of it, and nobody after.
+            if client.try_write(&bytes("GET", "/", &[], b"")).is_ok() {
+                assert_eq!(client.drain(), (Vec::new(), Ended::Reset));
+            }
         }
         let response = get_for(&weir, "203.0.113.9", "/banned");
         assert_eq!(response.status, 403);
