@@ -20,4 +20,5 @@ pub mod route;
 pub mod target;
 pub mod trace;
 pub mod transport;
+pub mod wire;
 pub mod worker;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::{Flow, Lease, Place};
 use crate::base::{Instant, Reason};
-use crate::ring::{self, Socket, Timer};
+use crate::ring::{self, Timer};
+use crate::wire::Wire;
 
 /// A drain lets a connection that has just been used wait so long for one more request: its client may have sent it
 /// already, and would find it reset.
@@ -49,8 +50,8 @@ pub enum Stopped {
 pub struct Client {
     /// What control knows it by; ends before the socket does.
     pub flow: Option<Flow>,
-    /// Its socket.
-    pub socket: Socket,
+    /// What its octets come and go by.
+    pub socket: Wire,
     /// The listener it came in by.
     pub listener: Arc<str>,
     /// The other end; none on a Unix socket.
@@ -87,9 +88,9 @@ pub struct Held {
 }
 
 impl Client {
-    /// Takes an accepted socket, and its other end's address.
+    /// Takes an accepted connection, and its other end's address.
     pub fn new(
-        socket: Socket,
+        socket: Wire,
         peer: Option<SocketAddr>,
         flow: Option<Flow>,
         listener: Arc<str>,

@@ -9,8 +9,9 @@ use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::http::{BodyLength, BodyReader, Piece, write_chunk_start, write_last_chunk};
 use crate::listen::{Client, Stopped, deadline};
-use crate::ring::{self, Socket};
+use crate::ring;
 use crate::transport::Upstream;
+use crate::wire::Wire;
 
 /// Octets that are gathered from the upstream into one send.
 const BATCH: usize = 512 * 1024;
@@ -19,12 +20,12 @@ const MOVED_MIN: u64 = 16 * 1024;
 
 /// Tells whether a send moves: asked only when its period is over.
 pub(super) struct Watch<'s> {
-    socket: &'s Socket,
+    socket: &'s Wire,
     before: u64,
 }
 
 impl<'s> Watch<'s> {
-    pub(super) fn begin(socket: &'s Socket) -> Self {
+    pub(super) fn begin(socket: &'s Wire) -> Self {
         // No system call for the many sends that are over at once: the first period only sets the mark.
         Self { socket, before: 0 }
     }

@@ -8,8 +8,9 @@ use super::Exchange;
 use super::record::Record;
 use super::relay::cut;
 use crate::base::{Fault, Instant, Reason};
-use crate::ring::{self, Socket};
+use crate::ring;
 use crate::transport::Upstream;
+use crate::wire::Wire;
 
 impl Exchange<'_> {
     /// Relays until both directions have ended.
@@ -49,7 +50,7 @@ fn silence_ends(last: &Cell<Instant>, idle: Duration) -> Option<Instant> {
 }
 
 /// One direction: the end of one side becomes the end of the other's input; an error ends both.
-async fn pump(from: &Socket, to: &Socket, last: &Cell<Instant>, carried: Option<&Cell<u64>>) -> std::io::Result<()> {
+async fn pump(from: &Wire, to: &Wire, last: &Cell<Instant>, carried: Option<&Cell<u64>>) -> std::io::Result<()> {
     while let Some(chunk) = from.recv().await? {
         last.set(ring::now());
         if let Some(carried) = carried {

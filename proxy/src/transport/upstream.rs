@@ -9,15 +9,16 @@ use super::pool::{Key, Parked, Seen};
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::http::Response;
 use crate::listen::Flow;
-use crate::ring::{self, Endpoint, Socket, Timer};
+use crate::ring::{self, Endpoint, Timer};
 use crate::target::{Connection, EndpointId};
+use crate::wire::Wire;
 
 /// A connection to an endpoint, idle or carrying one exchange.
 pub struct Upstream {
     /// What control knows it by; ends before the socket does.
     pub flow: Option<Flow>,
-    /// The socket.
-    pub socket: Socket,
+    /// What its octets go and come by.
+    pub socket: Wire,
     /// Deadlines of what the upstream is waited for.
     pub timer: Timer,
     /// What it may be reused for.
@@ -51,7 +52,7 @@ impl Upstream {
         let key = Key { address };
         Ok(Box::new(Self {
             flow: None,
-            socket,
+            socket: Wire::Plain(socket),
             timer,
             key,
             born: ring::now(),

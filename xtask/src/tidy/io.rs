@@ -36,7 +36,9 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             if let Some((word, what)) = broken {
                 findings.push(Finding::error(&source.path, number + 1, format!("{module} {what}: {word}")));
             }
-            if module != MAY_NAME_RING && (names(line, "crate::ring") || names(line, "crate::files")) {
+            if module != MAY_NAME_RING
+                && ["crate::ring", "crate::wire", "crate::files"].iter().any(|path| names(line, path))
+            {
                 findings.push(Finding::error(&source.path, number + 1, format!("{module} names ring or files")));
             }
         }

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::extract::{Query as Pairs, Request};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
 use serde_json::json;
 
 use super::{State, is_reserved};
@@ -119,7 +119,7 @@ pub(super) async fn frame(state: Arc<State>, request: Request, next: Next) -> Re
     }
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         *response.body_mut() = Body::from(refusal.body(id));
-        response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
+        response.headers_mut().remove(http::header::CONTENT_LENGTH);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     let headers = response.headers_mut();
@@ -145,8 +145,8 @@ fn unspoken(status: StatusCode) -> Refusal {
 }
 
 fn with_allow(mut response: Response, from: &Response) -> Response {
-    if let Some(allow) = from.headers().get(axum::http::header::ALLOW) {
-        response.headers_mut().insert(axum::http::header::ALLOW, allow.clone());
+    if let Some(allow) = from.headers().get(http::header::ALLOW) {
+        response.headers_mut().insert(http::header::ALLOW, allow.clone());
     }
     response
 }

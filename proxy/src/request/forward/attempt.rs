@@ -119,7 +119,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         record.spent(Phase::Connect, began, ring::now());
         let late = Fault::new(Reason::RequestTimeout);
         let mut upstream = dialled.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))??;
-        upstream.flow = exchange.worker.flows.dialled(&upstream.socket, self.host());
+        upstream.flow = upstream.socket.socket().and_then(|socket| exchange.worker.flows.dialled(socket, self.host()));
         upstream.begin();
         Ok(upstream)
     }

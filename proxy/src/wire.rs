@@ -1,0 +1,136 @@
+//! One side of an exchange as its stages see it: octets in, octets out, whatever carries them.
+//!
+//! A stage asks a [`Wire`] what it would ask a socket; what the octets pass through on their way is decided once, when
+//! the wire is made.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::buf::{Chunk, SendBuf};
+use crate::ring::Socket;
+
+/// What carries an exchange's octets.
+pub enum Wire {
+    /// A socket, as it is.
+    Plain(Socket),
+}
+
+impl Wire {
+    /// The socket of its own below it.
+    pub fn socket(&self) -> Option<&Socket> {
+        match self {
+            Self::Plain(socket) => Some(socket),
+        }
+    }
+
+    /// The next received octets, `None` at the peer's end of stream; an error once all octets before it are taken.
+    ///
+    /// # Errors
+    /// What ended the connection.
+    pub async fn recv(&self) -> io::Result<Option<Chunk>> {
+        match self {
+            Self::Plain(socket) => socket.recv().await,
+        }
+    }
+
+    /// What [`Wire::recv`] would return at once.
+    pub fn try_recv(&self) -> Option<io::Result<Option<Chunk>>> {
+        match self {
+            Self::Plain(socket) => socket.try_recv(),
+        }
+    }
+
+    /// Puts octets back in front of what was received.
+    pub fn unread(&self, octets: Chunk) {
+        match self {
+            Self::Plain(socket) => socket.unread(octets),
+        }
+    }
+
+    /// Nothing waits to be received, not even the end or an error, as of this turn.
+    pub fn is_quiet(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_quiet(),
+        }
+    }
+
+    /// Waits for an error of what the peer sends; the end of its stream is none.
+    pub async fn failed(&self) {
+        match self {
+            Self::Plain(socket) => socket.failed().await,
+        }
+    }
+
+    /// Sends everything. Dropping the future does not stop the send; dropping the wire does.
+    ///
+    /// # Errors
+    /// What ended the connection.
+    pub async fn send(&self, octets: SendBuf) -> io::Result<()> {
+        self.begin_send(octets);
+        self.flush().await
+    }
+
+    /// Starts a send after those already started; its failure shows in the next [`Wire::flush`] or send.
+    pub fn begin_send(&self, octets: SendBuf) {
+        match self {
+            Self::Plain(socket) => socket.begin_send(octets),
+        }
+    }
+
+    /// Waits until all that was started is sent.
+    ///
+    /// # Errors
+    /// What ended the connection; every later send fails too.
+    pub async fn flush(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush().await,
+        }
+    }
+
+    /// Octets of payload sent so far.
+    pub fn sent(&self) -> u64 {
+        match self {
+            Self::Plain(socket) => socket.sent(),
+        }
+    }
+
+    /// Octets of payload received so far.
+    pub fn received(&self) -> u64 {
+        match self {
+            Self::Plain(socket) => socket.received(),
+        }
+    }
+
+    /// Octets that the peer has taken, where that can be told: see [`Socket::acknowledged`].
+    pub fn acknowledged(&self) -> Option<u64> {
+        match self {
+            Self::Plain(socket) => socket.acknowledged(),
+        }
+    }
+
+    /// Has the close reset the connection.
+    pub fn set_linger_reset(&self) {
+        match self {
+            Self::Plain(socket) => socket.set_linger_reset(),
+        }
+    }
+
+    /// Ends one or both directions, after what was sent before.
+    ///
+    /// # Errors
+    /// The connection is over already.
+    pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.shutdown(how).await,
+        }
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Plain(socket) => socket.as_fd(),
+        }
+    }
+}
