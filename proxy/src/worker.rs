@@ -35,7 +35,7 @@ use crate::transport::{Bounds, Budget, Pool, Upstream};
 
 pub use fleet::{Fleet, FleetError, Shared, cores};
 pub use message::{Adoption, Message, NewSocket, Quotas};
-pub use process::Process;
+pub use process::{Heritage, Process};
 pub use wall::Wall;
 
 /// One worker's state. Everything here belongs to its thread; what is shared with others is named so.

@@ -4,12 +4,13 @@ mod sockets;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
-use self::sockets::Address;
+use self::sockets::{Address, Held, Inherited};
 pub(super) use self::sockets::is_fixed;
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
@@ -18,7 +19,7 @@ use crate::cli::Source;
 use crate::config::snapshot::LogPlan;
 use crate::config::value::Ceiling;
 use crate::config::{Document, Environment, Problem, Problems, Snapshot};
-use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
+use crate::control::port::{Adopted, Beside, FirstTables, Handed, Kept, Refusal};
 use crate::control::{self, Facts, Ground, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
 use crate::kernel::{Feeds, Listening};
@@ -66,8 +67,8 @@ pub struct Process {
 struct State {
     generation: u64,
     snapshot: Option<Arc<Snapshot>>,
-    /// Where listeners are bound; the port is the kernel's where 0 was asked.
-    bound: HashMap<Address, u16>,
+    /// Where listeners are bound.
+    bound: HashMap<Address, Held>,
     /// Addresses that could not be bound, and why.
     unbound: HashMap<Address, String>,
     logs: Vec<Log>,
@@ -76,6 +77,8 @@ struct State {
     listeners: HashMap<Arc<str>, (Option<Quota>, Option<Quota>)>,
     /// What each worker has not been given yet.
     hands: Vec<Hand>,
+    /// What another process has given to this one.
+    inherited: Inherited,
 }
 
 /// What one worker has not been given yet: its mailbox was full, or nothing has been sent since.
@@ -119,6 +122,7 @@ impl Process {
         node_id: &str,
         reports: Reports,
         kernel: Feeds,
+        heritage: Option<Heritage>,
     ) -> Result<(Self, Fleet), FleetError> {
         let workers = if workers == 0 { cores().len().max(1) } else { workers as usize };
         let flows = Arc::<Notes>::default();
@@ -134,8 +138,10 @@ impl Process {
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
-        let mut sticky_key = [0; 32];
-        fastrand::Rng::new().fill(&mut sticky_key);
+        let (sticky_key, inherited) = match heritage {
+            Some(heritage) => (heritage.sticky_key, Inherited::of(heritage.sockets)),
+            None => (random_key(), Inherited::default()),
+        };
         let process = Self {
             facts: shared.facts,
             counters: shared.counters,
@@ -158,6 +164,7 @@ impl Process {
                 connections: Quota::new(0, workers),
                 listeners: HashMap::new(),
                 hands: (0..workers).map(|_| Hand::default()).collect(),
+                inherited,
             }),
         };
         Ok((process, fleet))
@@ -176,14 +183,15 @@ impl Process {
         }
         let snapshot = Arc::new(snapshot);
         let logs = self.open_logs(&state, &snapshot)?;
-        let first = state.snapshot.is_none();
-        let (opened, unbound) = self.open_listeners(&state, &snapshot.document, first)?;
+        // A process that takes over is to do no less than the one before it: it goes on without nothing.
+        let go_on = state.snapshot.is_none() && !state.inherited.is_any();
+        let (opened, unbound) = self.open_listeners(&mut state, &snapshot.document, go_on)?;
         // From here on nothing can fail.
         sockets::follow(&mut state, &snapshot.document);
         state.unbound = unbound;
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
-        self.deal(&mut state, opened);
+        self.bound(&mut state, opened);
         let Beside { live, bans, geoip } = beside(&snapshot);
         let limit_cells = self.rules.generation("rate_limit", snapshot.rate_limits.iter().map(|rule| &*rule.name));
         for ((hand, cells), limit_cells) in state.hands.iter_mut().zip(cells).zip(limit_cells) {
@@ -278,9 +286,9 @@ impl control::Process for Process {
     fn bind(&self) {
         let mut state = self.lock();
         let Some(snapshot) = state.snapshot.clone() else { return };
-        if let Ok((opened, unbound)) = self.open_listeners(&state, &snapshot.document, true) {
+        if let Ok((opened, unbound)) = self.open_listeners(&mut state, &snapshot.document, true) {
             state.unbound = unbound;
-            self.deal(&mut state, opened);
+            self.bound(&mut state, opened);
             self.flush(&mut state);
             self.tell_listeners(&state);
         }
@@ -310,8 +318,32 @@ impl control::Process for Process {
         self.send(worker, Message::GeoIp(geoip.clone()))
     }
 
-    fn drain(&self, worker: usize, deadline: Instant) -> bool {
-        self.send(worker, Message::Drain { deadline })
+    fn drain(&self, worker: usize, deadline: Instant, kept: &Kept) -> bool {
+        // Else a socket that its worker has closed would go on taking connections that nobody accepts.
+        let Ok(mut state) = self.state.try_lock() else { return false };
+        state.bound.values_mut().for_each(|held| held.sockets.clear());
+        drop(state);
+        self.send(worker, Message::Drain { deadline, kept: kept.clone() })
+    }
+
+    fn sockets(&self) -> io::Result<Vec<Handed>> {
+        self.lock().bound.iter().map(|(address, held)| held.share(address)).collect()
+    }
+
+    fn claimed(&self) -> Kept {
+        self.lock().inherited.claimed()
+    }
+
+    fn accept(&self) {
+        let mut state = self.lock();
+        for (address, opened) in state.inherited.release() {
+            self.deal(&mut state, address, opened);
+        }
+        self.flush(&mut state);
+    }
+
+    fn sticky_key(&self) -> [u8; 32] {
+        self.sticky_key
     }
 
     fn reopen_logs(&self) {
@@ -351,6 +383,20 @@ fn quotas(state: &mut State, document: &Document, workers: usize) -> Quotas {
         state.listeners.insert(name, own);
     }
     Quotas { requests: state.requests.clone(), connections: state.connections.clone(), listeners }
+}
+
+/// What a process leaves to the next one's.
+pub struct Heritage {
+    /// The listeners' sockets.
+    pub sockets: Vec<Handed>,
+    /// The key of sticky cookies.
+    pub sticky_key: [u8; 32],
+}
+
+fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    fastrand::Rng::new().fill(&mut key);
+    key
 }
 
 /// 128 bits that no client knows: the standard library keys its own tables from the system's random source.
