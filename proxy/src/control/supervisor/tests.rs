@@ -15,6 +15,8 @@ struct Bench {
     dns: mpsc::Sender<DnsUpdate>,
     reports: Reports,
     seen: Seen,
+    phase: watch::Sender<Phase>,
+    wishes: mpsc::Receiver<()>,
 }
 
 impl Bench {
@@ -27,6 +29,8 @@ impl Bench {
         let (dns, dns_events) = mpsc::channel(64);
         let (probes_out, probes) = mpsc::channel(64);
         let (reports, Reported(report_events)) = Reports::channel();
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let (upgrades, wishes) = mpsc::channel(1);
         let parts = Parts {
             facts: Arc::clone(&facts),
             clock,
@@ -35,10 +39,13 @@ impl Bench {
             prober: Prober::new(probes_out),
             bans: BanList::load(Arc::new(StateDir::none("a test")), Arc::clone(&facts), clock),
             geoip: GeoFiles::new(Arc::clone(&facts)),
+            notify: Arc::new(Notify::none()),
+            upgrades,
         };
         let (supervisor, seen) = Supervisor::new(parts, first).unwrap_or_else(|refusal| panic!("{refusal}"));
-        tokio::spawn(supervisor.run(signal_events, Events { dns: dns_events, probes, reports: report_events }));
-        Self { facts, process, signals, dns, reports, seen }
+        let events = Events { phase: phases, dns: dns_events, probes, reports: report_events };
+        tokio::spawn(supervisor.run(signal_events, events));
+        Self { facts, process, signals, dns, reports, seen, phase, wishes }
     }
 
     fn drains(&self) -> [usize; 2] {
