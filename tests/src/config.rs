@@ -142,11 +142,13 @@ impl Config {
         let Self { top, listener, tables, workers, .. } = self;
         let (web, management) = (self.web(), self.management.address());
         let log = self.dir.join("access.log");
+        let upgrade = self.dir.join("upgrade.sock");
         format!(
-            "version = 1\nworkers = {workers}\n{top}\n\
+            "version = 1\nworkers = {workers}\nupgrade_socket = \"{}\"\n{top}\n\
              [management]\nlisten = [\"{management}\"]\n\n\
              [[access_log]]\nname = \"test\"\nformat = \"json\"\noutput = \"file\"\npath = \"{}\"\nflush = \"10ms\"\n\n\
              [[listener]]\nname = \"web\"\nbind = \"{web}\"\n{listener}\n{tables}",
+            upgrade.display(),
             log.display()
         )
     }

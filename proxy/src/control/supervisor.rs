@@ -327,14 +327,13 @@ impl Supervisor {
         let reload = self.phase != Phase::Giving && std::mem::take(&mut self.reload_due);
         match &self.phase {
             Phase::Serving if reload && self.drain == Drain::No => self.reload(),
-            Phase::Given { pid, kept } => {
+            Phase::Given { pid, .. } => {
                 if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()).filter(|_| reload) {
                     // It has read the document before that was changed.
                     let _ = rustix::process::kill_process(pid, rustix::process::Signal::HUP);
                 }
-                let kept = Arc::clone(kept);
                 self.parts.facts.drain();
-                self.order_drain((self.parts.clock)() + self.drain_timeout(), &kept);
+                self.order_drain((self.parts.clock)() + self.drain_timeout());
             }
             _ => {}
         }
@@ -376,7 +375,7 @@ impl Supervisor {
     /// The first signal drains, a second ends it now.
     fn stop(&mut self) {
         if self.drain != Drain::No {
-            return self.order_drain((self.parts.clock)(), &Kept::default());
+            return self.order_drain((self.parts.clock)());
         }
         self.parts.facts.drain();
         let delay = self.standing.borrow().adopted.snapshot.document.drain.delay;
@@ -389,13 +388,17 @@ impl Supervisor {
         if let Drain::Announced(until) = self.drain
             && tokio::time::Instant::now() >= until
         {
-            self.order_drain((self.parts.clock)() + self.drain_timeout(), &Kept::default());
+            self.order_drain((self.parts.clock)() + self.drain_timeout());
         }
     }
 
-    fn order_drain(&mut self, deadline: crate::base::Instant, kept: &Kept) {
+    fn order_drain(&mut self, deadline: crate::base::Instant) {
         self.drain = Drain::Begun;
-        self.outboxes.iter_mut().for_each(|outbox| outbox.drain(deadline, kept));
+        let kept = match &self.phase {
+            Phase::Given { kept, .. } => Arc::clone(kept),
+            _ => Kept::default(),
+        };
+        self.outboxes.iter_mut().for_each(|outbox| outbox.drain(deadline, &kept));
         self.flush();
     }
 

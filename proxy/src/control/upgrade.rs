@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use ask::{Asked, ask};
-pub(super) use give::{Giver, Parts as GiverParts};
+pub(super) use give::{Giver, Parts as GiverParts, open};
 pub(super) use own::OwnSocket;
 pub(super) use take::{Arrival, arrive};
 pub use take::{NotTaken, Taking};
@@ -31,6 +31,9 @@ use super::port::Kept;
 
 /// From the start of the new process to its `ready`.
 const READY_MAX: Duration = Duration::from_secs(60);
+
+/// The readiness warning while there is no socket.
+const SOCKET_MISSING: &str = "UPGRADE_SOCKET";
 
 /// How far this process is with giving itself to another one.
 #[derive(Clone, PartialEq, Debug, Default)]

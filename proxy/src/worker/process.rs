@@ -139,7 +139,7 @@ impl Process {
         };
         let fleet = Fleet::start(&shared)?;
         let (sticky_key, inherited) = match heritage {
-            Some(heritage) => (heritage.sticky_key, Inherited::of(heritage.sockets)),
+            Some((sockets, key)) => (key.unwrap_or_else(random_key), Inherited::of(sockets)),
             None => (random_key(), Inherited::default()),
         };
         let process = Self {
@@ -385,13 +385,8 @@ fn quotas(state: &mut State, document: &Document, workers: usize) -> Quotas {
     Quotas { requests: state.requests.clone(), connections: state.connections.clone(), listeners }
 }
 
-/// What a process leaves to the next one's.
-pub struct Heritage {
-    /// The listeners' sockets.
-    pub sockets: Vec<Handed>,
-    /// The key of sticky cookies.
-    pub sticky_key: [u8; 32],
-}
+/// What a process leaves to the next one: the listeners' sockets, and the key of sticky cookies.
+pub type Heritage = (Vec<Handed>, Option<[u8; 32]>);
 
 fn random_key() -> [u8; 32] {
     let mut key = [0; 32];

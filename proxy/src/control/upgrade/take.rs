@@ -78,8 +78,8 @@ impl Taking {
         Ok(Self { talk, manifest, descriptors: descriptors.into_iter().map(Some).collect(), deadline })
     }
 
-    /// The listeners' sockets.
-    pub fn sockets(&mut self) -> Vec<Handed> {
+    /// The listeners' sockets, and the key of sticky cookies, if there is one.
+    pub fn heritage(&mut self) -> (Vec<Handed>, Option<[u8; 32]>) {
         let sockets = std::mem::take(&mut self.manifest.sockets);
         let handed = sockets.into_iter().map(|one| Handed {
             listener: one.listener.into(),
@@ -87,14 +87,7 @@ impl Taking {
             port: one.port,
             sockets: self.places(one.places),
         });
-        handed.collect()
-    }
-
-    /// The key of sticky cookies, if that is one.
-    pub fn sticky_key(&self) -> Option<[u8; 32]> {
-        let digits = self.manifest.sticky_key.as_bytes().as_chunks::<2>().0;
-        let octet = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        digits.iter().map(octet).collect::<Option<Vec<_>>>()?.try_into().ok()
+        (handed.collect(), sticky_key(&self.manifest.sticky_key))
     }
 
     /// The lock of the state directory.
@@ -228,6 +221,12 @@ impl Arrival {
         }
         tracing::info!(before = self.taking.manifest.pid, "the process before has ended");
     }
+}
+
+/// A key in hexadecimal digits.
+fn sticky_key(digits: &str) -> Option<[u8; 32]> {
+    let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.as_bytes().chunks(2).map(octet).collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
 fn unexpected(said: FromOld) -> String {

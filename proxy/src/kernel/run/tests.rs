@@ -85,7 +85,7 @@ async fn orders_are_answered_where_netlink_never_tells_of_an_interface() {
         flows: Arc::new(Flows::new(None, obstacle.clone())),
         obstacle,
         status: status_out,
-    });
+    }, false);
     let running = tokio::spawn(driver.run(Inputs { wanted, network, orders, promotions, known }));
     status.changed().await.expect("a status before anything else");
     let (reply, answer) = tokio::sync::oneshot::channel();
