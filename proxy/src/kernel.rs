@@ -185,14 +185,17 @@ impl Kernel {
             promotions: parts.fed.promotions,
             known: parts.fed.known,
         };
-        let driver = run::Driver::new(run::Beside {
-            clock: parts.clock,
-            workers: parts.workers,
-            samples: parts.samples,
-            flows: Arc::clone(&flows),
-            obstacle,
-            status: status_out,
-        }, parts.held);
+        let driver = run::Driver::new(
+            run::Beside {
+                clock: parts.clock,
+                workers: parts.workers,
+                samples: parts.samples,
+                flows: Arc::clone(&flows),
+                obstacle,
+                status: status_out,
+            },
+            parts.held,
+        );
         tokio::spawn(driver.run(inputs));
         Self { status, orders, flows }
     }

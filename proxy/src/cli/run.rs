@@ -109,7 +109,7 @@ impl Failed {
 }
 
 fn try_start(source: &Source, document: Document, taking: &mut Option<Taking>) -> Result<Running, Failed> {
-    let system = |error: &dyn std::fmt::Display| Failed::System(error.to_string());
+    let system = |error: &dyn fmt::Display| Failed::System(error.to_string());
     let log = OwnLog::start(&document.log).map_err(|error| Failed::System(format!("log: cannot open: {error}")))?;
     let settings = settings(source, &document);
     let lock = taking.as_mut().and_then(Taking::lock);

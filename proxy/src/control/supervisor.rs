@@ -193,6 +193,7 @@ impl Supervisor {
         bans.mark_changed();
         let mut geoip = self.parts.geoip.tables();
         geoip.mark_changed();
+        let mut phase = events.phase.clone();
         let mut bind_at = tokio::time::Instant::now() + BIND_AGAIN;
         loop {
             let mut news = News::default();
@@ -204,10 +205,10 @@ impl Supervisor {
                 }
                 Ok(()) = bans.changed() => self.follow_bans(&mut bans),
                 Ok(()) = geoip.changed() => self.follow_geoip(&geoip.borrow_and_update()),
-                Ok(()) = events.phase.changed() => {}
+                Ok(()) = phase.changed() => {}
                 () = tokio::time::sleep(self.pause()) => {}
             }
-            self.follow_phase(&events.phase);
+            self.follow_phase(&phase);
             self.learn(news);
             self.go_on_draining();
             self.flush();

@@ -27,6 +27,8 @@ pub(super) use own::OwnSocket;
 pub(super) use take::{Arrival, arrive};
 pub use take::{NotTaken, Taking};
 
+use tokio::sync::watch;
+
 use super::port::Kept;
 
 /// From the start of the new process to its `ready`.
@@ -50,6 +52,13 @@ pub(super) enum Phase {
         /// The listeners' addresses that it has taken.
         kept: Kept,
     },
+}
+
+/// Waits until another process serves.
+pub(super) async fn given(phase: &mut watch::Receiver<Phase>) {
+    if phase.wait_for(|phase| matches!(phase, Phase::Given { .. })).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// How to start a binary as this one was started.

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
-use self::sockets::{Address, Held, Inherited};
 pub(super) use self::sockets::is_fixed;
+use self::sockets::{Address, Held, Inherited};
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
@@ -263,7 +263,7 @@ impl Process {
             let opened = match (kept, &*writer) {
                 (Some(log), _) => return Ok(log.clone()),
                 (None, Some(writer)) => writer.open(plan.settings.clone()),
-                (None, None) => Err(std::io::Error::other("the process ends")),
+                (None, None) => Err(io::Error::other("the process ends")),
             };
             let raw = snapshot.document.access_logs.iter().find(|raw| raw.name == plan.settings.name);
             let at = raw.map(|raw| raw.at.clone()).unwrap_or_default();

@@ -163,7 +163,9 @@ fn admit(state: &State, request: &Request) -> Result<(), Refusal> {
     // POST to explain asks, and changes nothing.
     if state.facts.is_frozen() && !request.method().is_safe() && request.uri().path() != "/api/v1/explain" {
         let error = "another process takes over from this one";
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "upgrading", error).hint("ask again, on a new connection"));
+        return Err(
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "upgrading", error).hint("ask again, on a new connection")
+        );
     }
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     match request.uri().host().or(host).filter(|host| is_own_host(host, &state.hosts)) {

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::answer::{Lane, Refusal, frame};
 use super::{State, all_resources, open_resources};
-use crate::control::upgrade::Phase;
+use crate::control::upgrade::{Phase, given};
 use crate::control::{Settings, StartError};
 
 /// A request's head.
@@ -77,17 +77,12 @@ impl Listeners {
 
     /// Answers on every socket until the runtime ends, or another process does.
     pub(in crate::control) fn serve(self, state: Arc<State>, phase: &watch::Receiver<Phase>) {
-        let until_given = |mut phase: watch::Receiver<Phase>| async move {
-            if phase.wait_for(|phase| matches!(phase, Phase::Given { .. })).await.is_err() {
-                std::future::pending().await
-            }
-        };
         let spawn = |accepts: Pin<Box<dyn Future<Output = ()> + Send>>| {
-            let given = until_given(phase.clone());
+            let mut phase = phase.clone();
             tokio::spawn(async move {
                 tokio::select! {
                     () = accepts => {}
-                    () = given => {}
+                    () = given(&mut phase) => {}
                 }
             });
         };

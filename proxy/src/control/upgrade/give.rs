@@ -17,12 +17,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::message::{Ask, FromNew, FromOld, Outcome, VERSION};
 use super::own::OwnSocket;
 use super::talk::{LONG, SHORT, Talk, may};
-use super::{Command, Phase, READY_MAX};
+use super::{Command, Phase, READY_MAX, given};
+use crate::control::Facts;
 use crate::control::audit::Audit;
 use crate::control::notify::Notify;
 use crate::control::port::{Kept, Process};
 use crate::control::state::StateDir;
-use crate::control::Facts;
 use crate::kernel::{Home, Kernel};
 
 /// Conversations at once.
@@ -114,7 +114,7 @@ impl Giver {
                     let own = Arc::clone(&self);
                     tokio::task::spawn_blocking(move || own.upgrade(None));
                 }
-                Ok(_) = phase.wait_for(|phase| matches!(phase, Phase::Given { .. })) => return,
+                () = given(&mut phase) => return,
             }
         }
     }
@@ -164,11 +164,13 @@ impl Giver {
         };
         let binary = binary.unwrap_or_else(|| self.parts.command.binary.clone());
         tracing::info!(binary = %binary.display(), "upgrade begins");
-        let outcome = self.begin(&binary).map_or_else(|why| Outcome::Failed { why }, |child| self.attend(child, &binary));
+        let outcome =
+            self.begin(&binary).map_or_else(|why| Outcome::Failed { why }, |child| self.attend(child, &binary));
         match &outcome {
             Outcome::Done { pid, .. } => tracing::info!(pid, "another process serves; this one finishes what it has"),
             Outcome::Failed { why } | Outcome::Late { why } => {
-                why.lines().for_each(|line| tracing::error!(why = line, "the upgrade has failed: this process serves on"));
+                why.lines()
+                    .for_each(|line| tracing::error!(why = line, "the upgrade has failed: this process serves on"));
             }
             Outcome::NotAllowed { .. } => {}
         }

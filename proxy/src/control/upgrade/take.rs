@@ -74,7 +74,12 @@ impl Taking {
             return Err(NotTaken(format!("its manifest is of version {}, not of {VERSION}", manifest.version)));
         }
         let descriptors = talk.take(manifest.descriptors, deadline).map_err(failed)?;
-        tracing::info!(before = manifest.pid, release = manifest.release, descriptors = descriptors.len(), "taking over");
+        tracing::info!(
+            before = manifest.pid,
+            release = manifest.release,
+            descriptors = descriptors.len(),
+            "taking over"
+        );
         Ok(Self { talk, manifest, descriptors: descriptors.into_iter().map(Some).collect(), deadline })
     }
 
@@ -164,7 +169,7 @@ pub(in crate::control) fn arrive(mut arrival: Arrival, begin: impl FnOnce()) {
             arrival.taking.tell(&why);
             arrival.failed.store(true, Ordering::Release);
             // Nobody is served here: it ends without a delay.
-            (0..2).for_each(|_| drop(arrival.signals.blocking_send(Signal::Stop)));
+            (0..2).for_each(|_| arrival.signals.blocking_send(Signal::Stop).unwrap_or_default());
         }
     }
 }

@@ -69,13 +69,6 @@ impl Talk {
         Ok(serde_json::from_slice(&json)?)
     }
 
-    /// Waits for the other end to go, whatever it still says.
-    pub(super) fn wait_end(&mut self, deadline: Instant) -> io::Result<()> {
-        let mut rest = [0; 64];
-        while self.read_some(&mut rest, deadline)? > 0 {}
-        Ok(())
-    }
-
     fn fill(&mut self, mut octets: &mut [u8], deadline: Instant) -> io::Result<()> {
         while !octets.is_empty() {
             match self.read_some(octets, deadline)? {

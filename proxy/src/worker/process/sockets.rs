@@ -117,7 +117,8 @@ impl Process {
         tracing::info!(%listener, address = %bind, "listening");
         let (workers, port) = (state.hands.len(), port(&bind));
         if matches!(bind, Bind::Unix { .. }) {
-            let more = sockets.first().map(|first| (sockets.len()..workers).map_while(|_| first.try_clone().ok()).collect());
+            let more =
+                sockets.first().map(|first| (sockets.len()..workers).map_while(|_| first.try_clone().ok()).collect());
             sockets.extend::<Vec<_>>(more.unwrap_or_default());
         }
         for (at, fd) in sockets.into_iter().enumerate() {
