@@ -180,8 +180,12 @@ impl Control {
         let (signals, signal_events) = mpsc::channel(16);
         signal::listen(&signals).map_err(StartError::System)?;
         let own = own.or_else(|| upgrade::open(wanted, &wiring.facts));
+        let made = own.as_ref().and_then(upgrade::OwnSocket::made);
         let open = tasks::Open { listeners, own, left, signals: (signals.clone(), signal_events) };
-        let finish = tasks::run(settings, wiring, first, open, taking).map_err(StartError::Refused)?;
+        let finish = tasks::run(settings, wiring, first, open, taking).map_err(|refusal| {
+            made.iter().for_each(|path| upgrade::OwnSocket::remove(path));
+            StartError::Refused(refusal)
+        })?;
         drop(guard);
         Ok(Self { runtime, signals, management, metrics, finish })
     }
@@ -212,7 +216,8 @@ impl Control {
         // The last that workers have denied.
         let tasks::Finish { audit, giver, failed } = self.finish;
         audit.finish();
-        giver.finish(audit.unwritten());
-        !failed.load(Ordering::Acquire)
+        let served = !failed.load(Ordering::Acquire);
+        giver.finish(audit.unwritten(), served);
+        served
     }
 }

@@ -61,6 +61,8 @@ pub(in crate::control) struct Giver {
     parts: Parts,
     /// Where the next process finds this one, and a duplicate of that socket.
     own: Option<(PathBuf, OwnedFd)>,
+    /// That socket is another process's too, until this one serves.
+    is_taken: bool,
     /// Held while a binary that this process has started gets ready.
     starting: Mutex<()>,
     /// Held while descriptors are given.
@@ -88,6 +90,7 @@ impl Giver {
         Arc::new(Self {
             parts,
             own: own.and_then(share),
+            is_taken: own.is_some_and(|own| own.is_taken),
             starting: Mutex::default(),
             giving: Mutex::default(),
             turn: Mutex::default(),
@@ -119,17 +122,16 @@ impl Giver {
         }
     }
 
-    /// The process ends: nobody is to connect any more, and whoever serves now learns what is left to tell.
-    pub(in crate::control) fn finish(&self, findings: Vec<String>) {
+    /// The process ends: nobody is to connect any more, and whoever serves now learns what is left to tell. Has it
+    /// `served`?
+    pub(in crate::control) fn finish(&self, findings: Vec<String>, served: bool) {
         let after = lock(&self.after).take();
         match (after, &self.own) {
             (Some(mut talk), _) => {
                 let told = talk.say(&FromOld::Last { findings }, Instant::now() + END_MAX);
                 told.unwrap_or_else(|error| tracing::warn!(%error, "the last findings are lost"));
             }
-            (None, Some((path, _))) if !matches!(*self.parts.phase.borrow(), Phase::Given { .. }) => {
-                OwnSocket::remove(path);
-            }
+            (None, Some((path, _))) if served || !self.is_taken => OwnSocket::remove(path),
             _ => {}
         }
     }

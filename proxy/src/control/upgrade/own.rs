@@ -19,6 +19,8 @@ const MODE: u32 = 0o600;
 pub(in crate::control) struct OwnSocket {
     pub(super) path: PathBuf,
     pub(super) listener: UnixListener,
+    /// Another process has it too, and keeps it if this one does not come to serve.
+    pub(super) is_taken: bool,
 }
 
 impl OwnSocket {
@@ -32,14 +34,19 @@ impl OwnSocket {
         let socket = Socket::from(OwnedFd::from(descriptor));
         socket.bind(&SockAddr::unix(path)?)?;
         socket.listen(BACKLOG)?;
-        Self::of(path, socket.into())
+        Ok(Self { is_taken: false, ..Self::of(path, socket.into())? })
     }
 
     /// One that another process has listened on.
     pub(in crate::control) fn of(path: &Path, descriptor: OwnedFd) -> io::Result<Self> {
         let listener = UnixListener::from(descriptor);
         listener.set_nonblocking(true)?;
-        Ok(Self { path: path.to_owned(), listener })
+        Ok(Self { path: path.to_owned(), listener, is_taken: true })
+    }
+
+    /// The file that this process has made, if it has made one.
+    pub(in crate::control) fn made(&self) -> Option<PathBuf> {
+        (!self.is_taken).then(|| self.path.clone())
     }
 
     /// Removes the file: nobody is to connect any more.

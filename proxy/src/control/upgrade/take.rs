@@ -74,12 +74,6 @@ impl Taking {
             return Err(NotTaken(format!("its manifest is of version {}, not of {VERSION}", manifest.version)));
         }
         let descriptors = talk.take(manifest.descriptors, deadline).map_err(failed)?;
-        tracing::info!(
-            before = manifest.pid,
-            release = manifest.release,
-            descriptors = descriptors.len(),
-            "taking over"
-        );
         Ok(Self { talk, manifest, descriptors: descriptors.into_iter().map(Some).collect(), deadline })
     }
 
@@ -178,6 +172,8 @@ impl Arrival {
     fn take_over(&mut self, begin: impl FnOnce()) -> Result<(), String> {
         let deadline = self.taking.deadline;
         let failed = |error: io::Error| format!("the process before does not answer: {error}");
+        let Manifest { pid, release, descriptors, .. } = &self.taking.manifest;
+        tracing::info!(before = pid, release, descriptors, "taking over");
         self.wait_ready(deadline, Some("KERNEL_LINK_LOST"))?;
         self.taking.talk.say(&FromNew::Freeze, deadline).map_err(failed)?;
         let standing = match self.taking.talk.hear(LONG, deadline).map_err(failed)? {
