@@ -43,7 +43,7 @@ impl Load {
 
     fn with(address: SocketAddr, path: &str, clients: usize, manner: Manner) -> Self {
         let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
-        let ask = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let threads = (0..clients).map(|_| {
             let (tally, stop, ask) = (tally.clone(), stop.clone(), ask.clone());
             std::thread::spawn(move || run(address, ask.as_bytes(), manner, &tally, &stop))

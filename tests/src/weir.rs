@@ -273,15 +273,16 @@ impl Weir {
         self.config().dir.write("weir.toml", text);
     }
 
-    /// All processes that run with this document, itself first if it still does, and those that it has started in its
-    /// directory.
+    /// All processes that run with this document, itself first if it still does, and what it has started of programs
+    /// in its directory as if they were weir.
     pub fn processes(&self) -> Vec<Process> {
         let own = self.config().dir.path().as_os_str().as_encoded_bytes();
         let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let of_this = |pid: &u32| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            *pid != std::process::id() && line.windows(own.len()).any(|part| part == own)
+            let runs = line.split(|octet| *octet == 0).any(|word| word == b"run");
+            runs && *pid != std::process::id() && line.windows(own.len()).any(|part| part == own)
         };
         let mut found: Vec<u32> = pids.filter(of_this).collect();
         found.sort_by_key(|pid| *pid != self.pid());

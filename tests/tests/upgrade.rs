@@ -118,13 +118,22 @@ fn a_request_in_flight_is_answered_by_the_process_that_has_it() {
     let mut busy = weir.client();
     busy.write(bytes("GET", "/held", &[], b""));
     origin.wait_requests(2);
-    let mut management = Client::connect(weir.management());
     let ask = bytes("GET", "/ready", &[("Host", "localhost")], b"");
-    assert_eq!(management.exchange(&ask).status, 200);
+    let connected = || {
+        let mut client = Client::connect(weir.management());
+        assert_eq!(client.exchange(&ask).status, 200);
+        client
+    };
+    let mut management: Vec<_> = (0..100).map(|_| connected()).collect();
     weir.upgraded(&[]);
-    let ready = management.exchange(&ask);
-    assert!(ready.status == 503 && ready.text().contains("DRAINING"), "{}", ready.text());
-    assert_eq!(management.ended(), Ended::Closed, "the next request is for the new process");
+    // Readiness is looked at twice a second, and each connection is good for one more request.
+    let mut told = wait::value("the old process says that it drains", || {
+        std::thread::sleep(Duration::from_millis(20));
+        let mut client = management.pop().expect("a connection");
+        let ready = client.exchange(&ask);
+        (ready.status == 503 && ready.text().contains("DRAINING")).then_some(client)
+    });
+    assert_eq!(told.ended(), Ended::Closed, "the next request is for the new process");
     assert_eq!(idle.ended(), Ended::Closed);
     assert!(weir.alive());
     gate.open();

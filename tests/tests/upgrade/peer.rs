@@ -70,8 +70,9 @@ impl Peer {
     }
 
     fn closed(&mut self) -> bool {
-        let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest).is_ok()
+        // What weir has not read makes its close a reset.
+        let reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
+        self.0.read_to_end(&mut Vec::new()).map_or_else(|error| reset(&error), |count| count == 0)
     }
 }
 
@@ -116,8 +117,11 @@ fn every_socket_of_every_listener_is_given_in_messages_of_253() {
     let origin = Origin::ok("x");
     let ports: Vec<_> = (0..40).map(|_| Port::reserve()).collect();
     let binds: Vec<_> = ports.iter().map(|port| format!("\"{}\"", port.address())).collect();
-    let listener = format!("[[listener]]\nname = \"many\"\nbind = [{}]\n", binds.join(", "));
-    let config = Config::forwarding(origin.url()).without_kernel().workers(8).tables(&listener);
+    let listener = |(at, binds): (usize, &[String])| {
+        format!("[[listener]]\nname = \"more-{at}\"\nbind = [{}]\n", binds.join(", "))
+    };
+    let listeners: String = binds.chunks(16).enumerate().map(listener).collect();
+    let config = Config::forwarding(origin.url()).without_kernel().workers(8).tables(&listeners);
     let weir = config.start();
     let (peer, manifest, descriptors) = Peer::taking(&weir);
     let sockets = manifest["sockets"].as_array().expect("sockets");

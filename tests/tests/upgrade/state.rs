@@ -17,6 +17,15 @@ fn banned(weir: &Weir) -> u64 {
     banned.filter_map(|item| item["count"].as_u64()).sum()
 }
 
+/// Whether a client's connection is reset at once.
+fn refuses(weir: &Weir, from: [u8; 4]) -> bool {
+    let connected = weir_tests::Client::try_connect_from(from.into(), weir.web());
+    connected.map_or(true, |mut client| {
+        let _ = client.try_write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.try_response("GET").is_err()
+    })
+}
+
 #[test]
 fn bans_findings_and_settings_are_those_of_before() {
     let origin = Origin::ok("x");
@@ -24,10 +33,7 @@ fn bans_findings_and_settings_are_those_of_before() {
     let cidr = |ip: &str| json!({ "cidr": ip, "reason": "a test" });
     assert_eq!(api(&weir, "POST", "/api/v1/bans", &cidr("127.0.0.9/32")), 201);
     for _ in 0..3 {
-        assert!(weir_tests::Client::try_connect_from([127, 0, 0, 9].into(), weir.web()).is_ok_and(|mut client| {
-            let _ = client.try_write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-            client.try_response("GET").is_err()
-        }));
+        assert!(refuses(&weir, [127, 0, 0, 9]));
     }
     wait::until("three denials", || banned(&weir) == 3);
     weir.upgraded(&[]);
@@ -35,10 +41,7 @@ fn bans_findings_and_settings_are_those_of_before() {
     let bans = weir.api("/api/v1/bans");
     assert!(bans.to_string().contains("127.0.0.9"), "{bans}");
     wait::until("the findings are there", || banned(&weir) == 3);
-    assert!(weir_tests::Client::try_connect_from([127, 0, 0, 9].into(), weir.web()).is_ok_and(|mut client| {
-        let _ = client.try_write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-        client.try_response("GET").is_err()
-    }));
+    assert!(refuses(&weir, [127, 0, 0, 9]));
     wait::until("and go on", || banned(&weir) == 4);
     assert_eq!(api(&weir, "POST", "/api/v1/bans", &cidr("127.0.0.8/32")), 201);
     let off = json!({ "enabled": false });

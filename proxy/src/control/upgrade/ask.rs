@@ -59,8 +59,10 @@ fn converse(stream: UnixStream, binary: Option<PathBuf>) -> io::Result<Asked> {
     if !may(uid) && !rustix::process::geteuid().is_root() {
         return Ok(Asked::NotAllowed(format!("user {uid} listens there, who is neither you nor root")));
     }
-    talk.say(&Ask::Upgrade { binary }, deadline)?;
-    Ok(match talk.hear(SHORT, deadline)? {
+    // Who is refused may be so before having said anything, and the answer is there.
+    let said = talk.say(&Ask::Upgrade { binary }, deadline);
+    let heard = talk.hear(SHORT, deadline);
+    Ok(match heard.or_else(|error| said.and(Err(error)))? {
         Outcome::Done { pid, before } => Asked::Done { pid, before },
         Outcome::Failed { why } => Asked::Failed(why),
         Outcome::Late { why } => Asked::Late(why),

@@ -64,8 +64,10 @@ impl Taking {
         if !may(uid) {
             return Err(NotTaken(format!("process {pid} there is of user {uid}, who is neither weir's own nor root")));
         }
-        talk.say(&Ask::Takeover { version: VERSION }, deadline).map_err(failed)?;
-        let manifest = match talk.hear(LONG, deadline).map_err(failed)? {
+        // Who is refused may be so before having said anything, and the answer is there.
+        let said = talk.say(&Ask::Takeover { version: VERSION }, deadline);
+        let heard = talk.hear(LONG, deadline).or_else(|error| said.and(Err(error)));
+        let manifest = match heard.map_err(failed)? {
             FromOld::Manifest(manifest) => *manifest,
             FromOld::Refused { why } => return Err(NotTaken(why)),
             _ => return Err(NotTaken(format!("process {pid} answers out of turn"))),
