@@ -4,6 +4,7 @@ mod bind;
 mod client;
 mod crowd;
 mod flow;
+pub mod proxy_protocol;
 mod quota;
 mod tls;
 
@@ -11,5 +12,6 @@ pub use bind::{Bind, BindError, Opened, open};
 pub use client::{Client, Doing, Held, Stopped, Told, deadline};
 pub use crowd::{Counted, Crowd, Crowded, Member, Place};
 pub use flow::{Flow, Teller};
+pub use proxy_protocol::Announced;
 pub use quota::{Lease, Quota, Share};
 pub use tls::Secured;

@@ -3,6 +3,7 @@
 //! [`connection`] takes a connection's requests one after the other; [`decide`] is the part without I/O, which explain
 //! shares; [`forward`] tries endpoints; [`relay`] moves bodies.
 
+mod announced;
 mod answer;
 mod beside;
 mod body;
@@ -90,7 +91,8 @@ struct Exchange<'a> {
 
 /// Serves a connection to its end.
 pub async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
-    while wait_lean(&worker, &client).await {
+    let begun = !client.is_proxy() || Box::pin(announced::read(&worker, &client)).await;
+    while begun && wait_lean(&worker, &client).await {
         let more = Box::pin(active(&worker, &client)).await;
         if !more {
             break;
@@ -201,7 +203,7 @@ async fn one(
 ) -> Next {
     let Scratch { head, response, edits, chain, text, timer } = scratch;
     let request = Request::new(head, &arrived.bytes);
-    let who = current.trust.resolve(client.peer_ip(), &request, chain);
+    let who = current.trust.resolve(client.peer_ip(), &request, chain).map(|who| who.brought(client.is_brought()));
     let given_id = who.ok().filter(|who| who.trusted).and_then(|_| given_id(&request, listener.1));
     let mut record = Record::begin(worker, client, arrived.first_octet);
     record.spent(Phase::Head, arrived.first_octet, ring::now());

@@ -11,6 +11,7 @@ mod wall;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -206,6 +207,17 @@ impl Current {
         let has = |raw: &Listener| raw.enabled && raw.bind.iter().any(|bind| bind.to_string() == address);
         let at = self.snapshot.document.listeners.iter().position(has).filter(|_| process::is_fixed(address))?;
         Some(self.snapshot.listeners.get(at)?.name.clone())
+    }
+
+    /// Whether a peer of this listener is a proxy that announces whose connection it brings.
+    pub fn announces(&self, listener: &str, peer: Option<IpAddr>) -> bool {
+        let plan = self.snapshot.listeners.iter().find(|plan| *plan.name == *listener);
+        plan.is_some_and(|plan| plan.proxies.hold(peer))
+    }
+
+    /// Whether a peer of this listener speaks for others, so that neither bans nor bounds of one client concern it.
+    pub fn is_trusted_proxy(&self, listener: &str, peer: Option<IpAddr>) -> bool {
+        self.trust.trusts(peer) || self.announces(listener, peer)
     }
 
     /// The same with other endpoints.

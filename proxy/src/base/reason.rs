@@ -78,6 +78,8 @@ reasons! {
     RequestBodyTimeout, "request_body_timeout", 408, Client, "cD", "the body did not arrive in time";
     ClientTooSlow, "client_too_slow", 0, Client, "cD", "the client took the response too slowly";
     BodyTooLarge, "body_too_large", 413, Client, "PD", "the body is too large";
+    ProxyHeaderInvalid, "proxy_header_invalid", 0, Client, "PR", "the connection does not begin with a valid PROXY header";
+    ProxyHeaderTimeout, "proxy_header_timeout", 0, Client, "cR", "the PROXY header did not arrive in time";
     ConnectionLimit, "connection_limit", 0, Policy, "PC", "too many connections";
     Overloaded, "overloaded", 503, Us, "RC", "too many requests in flight";
 

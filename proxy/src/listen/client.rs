@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Flow, Lease, Place, Secured};
+use super::{Announced, Flow, Lease, Place, Secured};
 use crate::base::{Instant, Reason};
 use crate::ring::{self, Timer};
 use crate::wire::Wire;
@@ -54,10 +54,8 @@ pub struct Client {
     pub socket: Wire,
     /// The listener it came in by.
     pub listener: Arc<str>,
-    /// The other end; none on a Unix socket.
-    pub peer: Option<SocketAddr>,
-    /// The other end's address as text; `unix` on a Unix socket.
-    pub peer_text: Box<str>,
+    /// The socket's other end; none on a Unix socket.
+    pub remote: Option<SocketAddr>,
     /// The listener's port.
     pub port: u16,
     /// Octets received that a request's record has counted.
@@ -73,8 +71,14 @@ pub struct Client {
     told: Cell<Told>,
     /// Why it was told to end.
     cut: Cell<Reason>,
+    /// Its other end is a proxy that must say whose connection it brings.
+    is_proxy: bool,
+    /// What that proxy says of it.
+    announced: OnceCell<Announced>,
+    peer_text: OnceCell<Box<str>>,
+    places: Cell<Option<Place>>,
     handshake: Cell<Option<Place>>,
-    _held: Held,
+    _held: (Lease, Option<Lease>),
 }
 
 /// What an accepted connection holds of the caps on connections.
@@ -87,25 +91,25 @@ pub struct Held {
     pub peer: Option<Place>,
     /// Among its peer's that have brought no whole head.
     pub handshake: Option<Place>,
+    /// The peer is a proxy that must say whose connection it brings: the places are that one's, once they are taken.
+    pub is_proxy: bool,
 }
 
 impl Client {
     /// Takes an accepted connection, and its other end's address.
     pub fn new(
         socket: Wire,
-        peer: Option<SocketAddr>,
+        remote: Option<SocketAddr>,
         flow: Option<Flow>,
         listener: Arc<str>,
         port: u16,
-        mut held: Held,
+        held: Held,
     ) -> Rc<Self> {
-        let handshake = Cell::new(held.handshake.take());
         Rc::new(Self {
             flow,
             socket,
             listener,
-            peer,
-            peer_text: peer.map_or("unix".into(), |peer| peer.ip().to_canonical().to_string().into()),
+            remote,
             port,
             accounted_in: Cell::new(0),
             accepted: ring::now(),
@@ -115,14 +119,60 @@ impl Client {
             doing: Cell::new(Doing::Busy),
             told: Cell::new(Told::Nothing),
             cut: Cell::new(Reason::ShutdownCut),
-            handshake,
-            _held: held,
+            is_proxy: held.is_proxy,
+            announced: OnceCell::new(),
+            peer_text: OnceCell::new(),
+            places: Cell::new(held.peer),
+            handshake: Cell::new(held.handshake),
+            _held: (held.process, held.listener),
         })
+    }
+
+    /// A proxy has said whose connection it is; the places are those of the peer that it named.
+    pub fn announce(&self, announced: Announced, places: Option<Place>, handshake: Option<Place>) {
+        // Said once, before anything else is known of the client.
+        let _ = self.announced.set(announced);
+        self.places.set(places);
+        self.handshake.set(handshake);
+    }
+
+    /// Whether it must begin with a header that says whose connection it is.
+    pub fn is_proxy(&self) -> bool {
+        self.is_proxy
+    }
+
+    /// What a proxy has said of it.
+    pub fn announced(&self) -> Option<&Announced> {
+        self.announced.get()
+    }
+
+    /// Whether a proxy brought it for somebody else: its packets are the proxy's then.
+    pub fn is_brought(&self) -> bool {
+        matches!(self.announced(), Some(Announced::Ends { .. }))
+    }
+
+    /// Whom it speaks for: the other end, or whom a proxy announced; none on a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match self.announced() {
+            Some(Announced::Ends { source, .. }) => Some(*source),
+            _ => self.remote,
+        }
     }
 
     /// The peer's address.
     pub fn peer_ip(&self) -> Option<IpAddr> {
-        self.peer.map(|peer| peer.ip().to_canonical())
+        self.peer().map(|peer| peer.ip().to_canonical())
+    }
+
+    /// The peer's address as text; `unix` on a Unix socket.
+    pub fn peer_text(&self) -> &str {
+        let text = || self.peer_ip().map_or("unix".into(), |ip| ip.to_string().into());
+        self.peer_text.get_or_init(text)
+    }
+
+    /// The address that its packets come from.
+    pub fn remote_ip(&self) -> Option<IpAddr> {
+        self.remote.map(|remote| remote.ip().to_canonical())
     }
 
     /// What its TLS handshake agreed on, if its octets come by TLS.

@@ -243,7 +243,7 @@ pub(super) async fn bad_head(
         listener,
         rules: &listener.1.rules,
         request: Request::new(head, octets),
-        who: Ok(current.trust.unresolved(client.peer_ip())),
+        who: Ok(current.trust.unresolved(client.peer_ip()).brought(client.is_brought())),
         chain: &chain,
         told: Told::default(),
         deadline: None,

@@ -257,7 +257,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                     Forwarded::Both => crate::http::Forwarded::Both,
                     Forwarded::Off => crate::http::Forwarded::Off,
                 },
-                peer: &exchange.client.peer_text,
+                peer: exchange.client.peer_text(),
                 before: exchange.before(),
                 proto: "http",
                 port: exchange.client.port,
