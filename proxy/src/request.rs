@@ -7,6 +7,7 @@ mod announced;
 mod answer;
 mod beside;
 mod body;
+mod connect;
 pub mod decide;
 pub mod explain;
 mod forward;
@@ -29,7 +30,7 @@ use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
 use crate::config::value::UnderscoreHeaders;
-use crate::http::{Edits, Head, HeadLimits, Request, ResponseHead, Underscore, is_token};
+use crate::http::{Edits, Head, HeadLimits, Method, Request, ResponseHead, Underscore, is_token};
 use crate::listen::{Client, Told};
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::limit;
@@ -175,7 +176,7 @@ fn head_limits(current: &Current, (position, plan): (usize, &ListenerPlan)) -> H
         target_max: octets(limits.target_max),
         fields_max: octets(limits.fields_max),
         query_pairs_max: octets(limits.query_pairs_max),
-        connect: false,
+        connect: !current.snapshot.document.listeners[position].connect_allow.is_empty(),
         underscore: match current.snapshot.document.listeners[position].underscore_headers {
             UnderscoreHeaders::Drop => Underscore::Drop,
             UnderscoreHeaders::Allow => Underscore::Allow,
@@ -252,6 +253,9 @@ impl<'a> Exchange<'a> {
         let current = self.current;
         let request = self.request;
         let asked = Asked { snapshot: &current.snapshot, listener: self.listener.0, request: &request };
+        if request.verb() == Method::Connect {
+            return Box::pin(self.connect(asked, record, edits)).await;
+        }
         let paths = asked.read(self.identity().ip());
         // A path against the rules is a head against the rules: nothing behind it is read (http.md section 2).
         let paths = paths.inspect_err(|fault| record.keep_alive &= fault.reason != Reason::InvalidRequestTarget)?;

@@ -6,4 +6,4 @@ mod upstream;
 
 pub use budget::Budget;
 pub use pool::{Bounds, Dropped, Key, Parked, Pool, Seen};
-pub use upstream::{Upstream, exchange_fault};
+pub use upstream::{Upstream, connect, exchange_fault};

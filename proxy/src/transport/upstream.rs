@@ -42,17 +42,11 @@ impl Upstream {
     /// Refused, unreachable, too slow, or out of descriptors: all safe to retry, as no octet has left.
     pub async fn dial(address: SocketAddr, place: Connection, limit: Duration) -> Result<Box<Self>, Fault> {
         let timer = Timer::new();
-        let now = ring::now();
-        timer.set((!limit.is_zero()).then(|| now + limit));
-        let socket = match timer.race(ring::connect(&Endpoint::Tcp(address))).await {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Err(dial_fault(&error)),
-            Err(_) => return Err(Fault::new(Reason::UpstreamConnectTimeout).retry(Retry::Safe)),
-        };
+        let socket = connect(address, &timer, limit).await?;
         let key = Key { address };
         Ok(Box::new(Self {
             flow: None,
-            socket: Wire::Plain(socket),
+            socket,
             timer,
             key,
             born: ring::now(),
@@ -99,6 +93,19 @@ impl Parked for Upstream {
             Some(Ok(Some(_))) => Seen::Data,
             Some(Ok(None) | Err(_)) => Seen::End,
         }
+    }
+}
+
+/// Connects within `limit` (zero: no limit).
+///
+/// # Errors
+/// As [`Upstream::dial`].
+pub async fn connect(address: SocketAddr, timer: &Timer, limit: Duration) -> Result<Wire, Fault> {
+    timer.set((!limit.is_zero()).then(|| ring::now() + limit));
+    match timer.race(ring::connect(&Endpoint::Tcp(address))).await {
+        Ok(Ok(socket)) => Ok(Wire::Plain(socket)),
+        Ok(Err(error)) => Err(dial_fault(&error)),
+        Err(_) => Err(Fault::new(Reason::UpstreamConnectTimeout).retry(Retry::Safe)),
     }
 }
 

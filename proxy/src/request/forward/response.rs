@@ -273,6 +273,6 @@ impl Attempt<'_, '_, '_> {
             send.push_chunk(rest.clone());
         }
         exchange.send(send).await?;
-        exchange.tunnel(upstream, record).await
+        exchange.tunnel(&upstream.socket, record).await
     }
 }

@@ -169,7 +169,7 @@ shown! {
     raw::Sticky { cookie, ttl, same_site, keys };
     raw::RouteLimits { body_max, inflight_max, connections_max, queue_max, queue_timeout };
     raw::TimeoutsOverlay {
-        head, keepalive, body, send, request, tunnel, connect, response_header, write, read, expect, linger
+        proxy_header, head, keepalive, body, send, request, tunnel, connect, response_header, write, read, expect, linger
     }, "try" = try_;
     raw::RetryOverlay { attempts, statuses, non_idempotent, body_max, budget, backoff };
     raw::Health {
