@@ -19,6 +19,7 @@ pub mod origin;
 pub mod ports;
 pub mod process;
 pub mod program;
+pub mod proxied;
 pub mod script;
 pub mod servers;
 pub mod spelling;

@@ -80,11 +80,11 @@ impl Owner {
 
     /// Drops what belongs to endpoints and targets that are gone.
     fn forget(&mut self) {
-        let known: std::collections::HashSet<_> =
+        let known: HashSet<_> =
             self.live.endpoints().map(|(_, endpoint)| endpoint.cells.id()).collect();
         self.streaks.retain(|id, _| known.contains(id));
         self.outliers.retain(&self.live);
-        let targets: std::collections::HashSet<TargetKey> = self
+        let targets: HashSet<TargetKey> = self
             .live
             .routes()
             .iter()

@@ -11,7 +11,7 @@ use crate::base::{Fault, Reason};
 use crate::buf::{SendBuf, spare_vec};
 use crate::config::value::Destination;
 use crate::http::{BodyLength, Connection, Edits, ResponseOut};
-use crate::listen::{Flow, deadline};
+use crate::listen::Flow;
 use crate::ring;
 use crate::transport::connect;
 use crate::wire::Wire;
@@ -80,7 +80,7 @@ impl Exchange<'_> {
                     let flow = wire.socket().and_then(|socket| self.worker.flows.dialled(socket, &destination.host));
                     return Ok((wire, flow));
                 }
-                Err(fault) if fault.reason.status() == 0 || fault.reason == Reason::RequestTimeout => return Err(fault),
+                Err(fault) if fault.status == 0 || fault.reason == Reason::RequestTimeout => return Err(fault),
                 Err(fault) => last = fault,
             }
         }
