@@ -6,6 +6,7 @@ mod crowd;
 mod flow;
 pub mod proxy_protocol;
 mod quota;
+mod socket_file;
 mod tls;
 
 pub use bind::{Bind, BindError, Opened, open};
@@ -14,4 +15,5 @@ pub use crowd::{Counted, Crowd, Crowded, Member, Place};
 pub use flow::{Flow, Teller};
 pub use proxy_protocol::Announced;
 pub use quota::{Lease, Quota, Share};
+pub use socket_file::{Access, SocketFile};
 pub use tls::Secured;

@@ -22,6 +22,22 @@ use crate::transport::Upstream;
 /// The longest response head.
 const HEAD_MAX: usize = 64 * 1024;
 
+/// Fields that describe a body which is not sent.
+const OF_A_BODY: [&[u8]; 12] = [
+    b"Content-Type",
+    b"Content-Encoding",
+    b"Content-Language",
+    b"Content-Location",
+    b"Content-Disposition",
+    b"Content-Range",
+    b"Content-Digest",
+    b"Repr-Digest",
+    b"Digest",
+    b"ETag",
+    b"Last-Modified",
+    b"Accept-Ranges",
+];
+
 /// A parsed response head's octets, and what came behind it.
 pub(super) struct Arrived {
     bytes: Bytes,
@@ -220,10 +236,9 @@ impl Attempt<'_, '_, '_> {
         }
         rules.pages.page(status)?;
         let mut page = Vec::new();
-        let kind = render(&mut page, &rules.pages, Wanted::Html, status, Reason::Ok, exchange.id_text());
-        for name in [b"Content-Type".as_slice(), b"Content-Encoding", b"ETag", b"Last-Modified", b"Accept-Ranges"] {
-            edits.remove(name);
-        }
+        let wanted = if exchange.wanted() == Wanted::Json { Wanted::Json } else { Wanted::Html };
+        let kind = render(&mut page, &rules.pages, wanted, status, Reason::Ok, exchange.id_text());
+        OF_A_BODY.iter().for_each(|name| edits.remove(name));
         edits.set(b"Content-Type", kind.as_bytes());
         let bodiless = exchange.request.verb() == Method::Head;
         let length = page.len() as u64;
