@@ -171,6 +171,10 @@ pub struct Counters {
     pub connections: Counter,
     /// Open client connections that were reset because their peer was banned or denied by the kernel's list.
     pub connections_reset: Counter,
+    /// TLS handshakes with clients that were finished.
+    pub handshakes: Counter,
+    /// TLS handshakes with clients that failed.
+    pub handshakes_failed: Counter,
     /// Octets from clients.
     pub client_received: Counter,
     /// Octets to clients.
