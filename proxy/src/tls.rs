@@ -4,5 +4,15 @@
 //! decrypts in the buffers that the kernel filled and encrypts straight into what is sent.
 
 mod agreed;
+mod alert;
+mod handshake;
+mod hello;
+mod inbox;
+mod record;
+mod session;
 
 pub use agreed::{Agreed, Version};
+pub use alert::Alert;
+pub use handshake::{Cause, Handshake, Stand};
+pub use hello::{Hello, Read, read as read_hello};
+pub use session::{Broken, Session};
