@@ -1,13 +1,23 @@
-//! TLS below the stages: what a listener shows and asks of its clients. Octets in, decisions out; whoever reads files
-//! and clocks hands over what they say.
+//! TLS: sessions of both sides without I/O, and what they are made of.
+//!
+//! A handshake is rustls's, driven by octets in and octets out. What follows it is this module's own record layer, which
+//! decrypts in the buffers that the kernel filled and encrypts straight into what is sent. What a listener shows and
+//! asks of its clients is its [`Store`]; whoever reads files hands over what they hold.
 
+mod agreed;
+mod alert;
 mod certificate;
 mod client_auth;
 mod generated;
+mod handshake;
+mod hello;
+mod inbox;
 mod keylog;
 mod names;
 pub mod ocsp;
+mod record;
 mod resolver;
+mod session;
 mod store;
 mod tickets;
 
@@ -15,11 +25,16 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::CryptoProvider;
 
+pub use agreed::{Agreed, Version};
+pub use alert::Alert;
 pub use certificate::{Certificate, Flaw};
 pub use client_auth::{ClientAuth, Demand};
 pub use generated::generate;
+pub use handshake::{Cause, Handshake, Stand};
+pub use hello::{Hello, Read, read as read_hello};
 pub use keylog::KeyLogs;
 pub use names::Names;
+pub use session::{Broken, Session};
 pub use store::{Choice, Material, Offer, Refused, Shown, Store, Stores, Strictness, UnknownName};
 pub use tickets::{TicketBook, Tickets};
 

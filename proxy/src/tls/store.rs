@@ -184,12 +184,6 @@ impl Store {
         Ok(Self { index, configs, offers: material.offers })
     }
 
-    /// The one configuration that all sessions go by, where the name that a client asks for makes no difference but
-    /// the certificate; none where [`Store::choose`] must be asked first.
-    pub fn only(&self) -> Option<&Arc<ServerConfig>> {
-        self.configs.first().filter(|_| self.configs.len() == 1 && self.index.rest.is_some())
-    }
-
     /// What a client hello that asks for this name is answered with.
     ///
     /// # Errors
@@ -354,6 +348,8 @@ fn config(material: &Material, client_auth: &ClientAuth, index: &Arc<Index>) -> 
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.ticketer = material.tickets.sealer(client_auth.context());
     config.key_log = material.key_log.clone();
+    // The record layer is weir's own.
+    config.enable_secret_extraction = true;
     config
 }
 

@@ -10,7 +10,7 @@ const FOUNDATION: &[(&str, &[&str])] = &[
     ("base", &["base"]),
     ("buf", &["base", "buf"]),
     ("ring", &["base", "buf", "ring"]),
-    ("wire", &["base", "buf", "ring", "wire"]),
+    ("wire", &["base", "buf", "ring", "tls", "wire"]),
     ("files", &["base", "buf", "files"]),
 ];
 
