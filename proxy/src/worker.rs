@@ -31,6 +31,7 @@ use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
+use crate::tls::Stores;
 use crate::transport::{Bounds, Budget, Pool, Upstream};
 
 pub use fleet::{Fleet, FleetError, Shared, cores};
@@ -166,6 +167,8 @@ pub struct Current {
     pub live: Arc<Live>,
     /// Whose word on the client counts.
     pub trust: Arc<Trust>,
+    /// What listeners show and ask over TLS.
+    pub tls: Arc<Stores>,
     /// Who is banned.
     pub bans: Arc<Bans>,
     /// Where addresses are.
@@ -192,6 +195,7 @@ impl Current {
             snapshot: new.snapshot.clone(),
             live: new.live.clone(),
             trust: new.snapshot.trust.clone(),
+            tls: new.snapshot.tls.clone(),
             bans: new.bans.clone(),
             geoip: new.geoip.clone(),
             cells: new.cells.clone(),
@@ -216,6 +220,11 @@ impl Current {
     /// The same with other trusted peers.
     fn with_trust(&self, trust: Arc<Trust>) -> Self {
         Self { trust, ..self.clone() }
+    }
+
+    /// The same with other certificates.
+    fn with_tls(&self, tls: Arc<Stores>) -> Self {
+        Self { tls, ..self.clone() }
     }
 
     /// The same with other bans.

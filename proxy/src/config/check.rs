@@ -2,6 +2,7 @@
 
 mod kernel;
 mod limit;
+mod tls;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -11,9 +12,10 @@ use super::raw::{
     AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target,
 };
 use super::reader::{Reader, nearest};
-use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
+use super::value::{AccessLogFormat, AccessLogOutput, Bind, Protocol, is_token};
 pub(super) use kernel::{kernel, kernel_syn};
 pub(super) use limit::{deny_response, kernel_tier, rate_limit};
+pub(super) use tls::{listed_certificate, listener_tls};
 
 pub(super) fn document(document: &mut Document, reader: &mut Reader) {
     unique(reader, document.listeners.iter().map(|one| (one.name.as_str(), "name", &one.at)));
@@ -115,6 +117,10 @@ pub(super) fn listener(listener: &mut Listener, reader: &mut Reader) {
         reader.push(
             listener.limits.at.problem("memory_max", "memory_max is for the whole process: it stands in [limits]"),
         );
+    }
+    let plain = listener.protocol == Protocol::Http;
+    for key in ["tls", "sni_check"].into_iter().filter(|key| plain && listener.at.has(key)) {
+        reader.push(listener.at.problem(key, format!("{key} needs protocol = \"https\"")));
     }
     let unix = listener.bind.iter().any(|bind| matches!(bind, Bind::Unix(_)));
     for key in ["mode", "owner", "group"].into_iter().filter(|key| !unix && listener.at.has(key)) {

@@ -51,7 +51,10 @@ pub(super) struct Protection {
 
 impl Protection {
     /// From what a handshake, or an update of its keys, has agreed on.
-    pub(super) fn new(suite: SupportedCipherSuite, (sequence, secrets): (u64, ConnectionTrafficSecrets)) -> Option<Self> {
+    pub(super) fn new(
+        suite: SupportedCipherSuite,
+        (sequence, secrets): (u64, ConnectionTrafficSecrets),
+    ) -> Option<Self> {
         let (algorithm, key, iv, gcm) = match &secrets {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv, true),
             ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv, true),
@@ -75,7 +78,12 @@ impl Protection {
     }
 
     /// Appends the record of `parts`, together at most [`PLAIN_MAX`] octets. None: its key is used up.
-    pub(super) fn seal<'p>(&mut self, kind: u8, parts: impl Iterator<Item = &'p [u8]>, out: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn seal<'p>(
+        &mut self,
+        kind: u8,
+        parts: impl Iterator<Item = &'p [u8]>,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
         if self.sequence >= self.limit {
             return None;
         }
