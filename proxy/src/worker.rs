@@ -3,6 +3,7 @@
 mod accept;
 mod findings;
 mod fleet;
+mod handshakes;
 mod kernel;
 mod life;
 mod message;
@@ -32,9 +33,12 @@ use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
+use crate::tls::Stores;
 use crate::transport::{Bounds, Budget, Pool, Upstream};
+use crate::wire::{Tls, Wire};
 
 pub use fleet::{Fleet, FleetError, Shared, cores};
+pub use handshakes::{Handshakes, UnderWay};
 pub use message::{Adoption, Message, NewSocket, Quotas};
 pub use process::Process;
 pub use wall::Wall;
@@ -83,6 +87,8 @@ pub struct Worker {
     active: Cell<usize>,
     /// Octets of request bodies that may still be kept for another try.
     pub replay_room: Cell<u64>,
+    /// TLS handshakes with clients that are under way.
+    pub handshakes: Handshakes,
     draining: Cell<bool>,
     /// Listening sockets that may still bring connections.
     accepting: Cell<usize>,
@@ -167,6 +173,8 @@ pub struct Current {
     pub live: Arc<Live>,
     /// Whose word on the client counts.
     pub trust: Arc<Trust>,
+    /// What listeners show and ask over TLS.
+    pub tls: Arc<Stores>,
     /// Who is banned.
     pub bans: Arc<Bans>,
     /// Where addresses are.
@@ -193,6 +201,7 @@ impl Current {
             snapshot: new.snapshot.clone(),
             live: new.live.clone(),
             trust: new.snapshot.trust.clone(),
+            tls: new.snapshot.tls.clone(),
             bans: new.bans.clone(),
             geoip: new.geoip.clone(),
             cells: new.cells.clone(),
@@ -230,6 +239,11 @@ impl Current {
         Self { trust, ..self.clone() }
     }
 
+    /// The same with other certificates.
+    fn with_tls(&self, tls: Arc<Stores>) -> Self {
+        Self { tls, ..self.clone() }
+    }
+
     /// The same with other bans.
     fn with_bans(&self, bans: Arc<Bans>) -> Self {
         Self { bans, ..self.clone() }
@@ -243,6 +257,14 @@ impl Current {
 
     fn with_geoip(&self, geoip: Arc<GeoIp>) -> Self {
         Self { geoip, ..self.clone() }
+    }
+
+    /// What carries the octets of a connection of `listener`.
+    fn wire(&self, socket: ring::Socket, listener: &str) -> Wire {
+        match self.tls.of(listener) {
+            Some(_) => Wire::Tls(Box::new(Tls::new(socket))),
+            None => Wire::Plain(socket),
+        }
     }
 
     /// Bounds of the pool of idle upstream connections.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::tls::{Agreed, Version};
+use crate::tls::{Agreed, Shown, Version};
 
 /// A connection whose TLS handshake is done.
 #[derive(Clone, Debug)]
@@ -20,15 +20,13 @@ pub struct Secured {
     pub sni: Option<Box<str>>,
     /// The client's own certificate in DER, once it is verified.
     pub client_certificate: Option<Rc<[u8]>>,
-    /// Names that the certificate shown covers; none for the generated one.
-    pub names: Option<Arc<[Box<str>]>>,
-    /// Whether clients of those names are asked for certificates.
-    pub client_auth: bool,
+    /// The certificate that the client was shown.
+    pub shown: Arc<Shown>,
 }
 
 impl Secured {
-    /// The outcome of a handshake in which a certificate of these names was shown.
-    pub fn new(agreed: Agreed, names: Option<Arc<[Box<str>]>>, client_auth: bool) -> Self {
+    /// The outcome of a handshake in which this certificate was shown.
+    pub fn new(agreed: Agreed, shown: Arc<Shown>) -> Self {
         Self {
             version: agreed.version,
             cipher: agreed.cipher,
@@ -36,8 +34,7 @@ impl Secured {
             resumed: agreed.resumed,
             sni: agreed.sni,
             client_certificate: agreed.certificate,
-            names,
-            client_auth,
+            shown,
         }
     }
 }

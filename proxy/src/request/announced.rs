@@ -34,8 +34,10 @@ pub(super) async fn read(worker: &Worker, client: &Client) -> bool {
 
 /// The header; what follows it is left to be received.
 async fn header(client: &Client, octets: &mut Vec<u8>) -> Result<Announced, NoHeader> {
+    // It stands before all else, TLS included.
+    let Some(socket) = client.socket.socket() else { return Err(NoHeader::Over) };
     loop {
-        let mut chunk = match client.socket.recv().await {
+        let mut chunk = match socket.recv().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) | Err(_) if octets.is_empty() => return Err(NoHeader::Over),
             Ok(None) | Err(_) => return Err(NoHeader::Bad),
@@ -49,7 +51,7 @@ async fn header(client: &Client, octets: &mut Vec<u8>) -> Result<Announced, NoHe
             Ok(Some((announced, used))) => {
                 chunk.advance(used - before);
                 if !chunk.is_empty() {
-                    client.socket.unread(chunk);
+                    socket.unread(chunk);
                 }
                 return Ok(announced);
             }
