@@ -1,9 +1,11 @@
-//! Upstream connections: pool, dialling, retry budget.
+//! Upstream connections: pool, shared connections, dialling, retry budget.
 
 mod budget;
 mod pool;
+mod session;
 mod upstream;
 
 pub use budget::Budget;
 pub use pool::{Bounds, Dropped, Key, Parked, Pool, Seen};
-pub use upstream::{Upstream, exchange_fault};
+pub use session::{Found, Lease, Session, Sessions, Terms};
+pub use upstream::{Upstream, connect, exchange_fault};

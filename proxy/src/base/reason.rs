@@ -99,6 +99,7 @@ reasons! {
     UpstreamConnectRefused, "upstream_connect_refused", 502, Upstream, "SC", "the upstream refused the connection";
     UpstreamUnreachable, "upstream_unreachable", 502, Upstream, "SC", "the upstream is unreachable";
     UpstreamConnectTimeout, "upstream_connect_timeout", 504, Upstream, "sC", "the upstream did not accept in time";
+    UpstreamRefused, "upstream_refused", 502, Upstream, "SH", "the upstream refused the request unprocessed";
     UpstreamClosed, "upstream_closed", 502, Upstream, "SH", "the upstream closed before its response";
     UpstreamReset, "upstream_reset", 502, Upstream, "SH", "the upstream reset the connection";
     UpstreamResponseHeaderTimeout, "upstream_response_header_timeout", 504, Upstream, "sH", "the upstream's response did not begin in time";

@@ -159,6 +159,9 @@ pub(super) fn target(target: &mut Target, reader: &mut Reader) {
         (Some(_), Some(answer)) => reader.push(answer.at.problem("", "has both a url and a static answer")),
         _ => (),
     }
+    if target.static_.is_some() && target.at.has("protocol") {
+        reader.push(target.at.problem("protocol", "protocol has no effect with a static answer"));
+    }
     let both = target.static_.as_ref().filter(|answer| answer.body.is_some() && answer.template.is_some());
     if let Some(answer) = both {
         reader.push(answer.at.problem("template", "static has both a body and a template"));

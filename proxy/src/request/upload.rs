@@ -141,7 +141,8 @@ impl Upload<'_, '_> {
     async fn send_with_body(&self, mut out: SendBuf) -> Result<(), Fault> {
         let mut body = self.body.borrow_mut();
         let mut replay = self.replay.borrow_mut();
-        let chunked = body.is_chunked();
+        let stream = self.upstream.socket.stream();
+        let chunked = body.is_chunked() && stream.is_none();
         self.push_all(&mut out, replay.kept.iter().cloned(), chunked);
         if body.awaits_continue() {
             self.flush(std::mem::take(&mut out)).await?;

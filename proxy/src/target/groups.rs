@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::health::Check;
 use super::outlier::Rules;
 use super::sticky::Sticky;
-use crate::config::value::{Balance, HashKey};
+use crate::config::value::{Balance, HashKey, TargetProtocol};
 
 mod compile;
 
@@ -67,6 +67,8 @@ pub struct Target {
     pub enabled: bool,
     /// Where it goes.
     pub kind: Kind,
+    /// What is spoken there; of no meaning for a static answer.
+    pub protocol: TargetProtocol,
     /// 0 is tried first.
     pub priority_group: u8,
     /// 1 to 1,000,000.

@@ -15,6 +15,8 @@ use crate::base::hash::BuildMix;
 pub struct Key {
     /// The endpoint's address.
     pub address: SocketAddr,
+    /// HTTP/2 is spoken on it.
+    pub http2: bool,
 }
 
 impl Hash for Key {
@@ -207,7 +209,7 @@ mod tests {
     }
 
     fn key(n: u8) -> Key {
-        Key { address: ([10, 0, 0, n], 80).into() }
+        Key { address: ([10, 0, 0, n], 80).into(), http2: false }
     }
 
     /// The plain form of the rules: one list, oldest first.

@@ -7,7 +7,7 @@ use crate::config::number::Time;
 use crate::config::table::config_table;
 use crate::config::text::{Name, TargetName, TargetPosition, Text};
 use crate::config::value::{
-    FieldValues, HealthKind, HealthMethod, HealthStart, SameSite, Secret, SplitKey, StatusRange,
+    FieldValues, HealthKind, HealthMethod, HealthStart, SameSite, Secret, SplitKey, StatusRange, TargetProtocol,
 };
 
 config_table! {
@@ -19,6 +19,8 @@ config_table! {
         enabled: bool = true;
         /// The origin: `http://host:port`, without a path.
         url: Maybe<Text>, in 1 to 1024;
+        /// What the origin is spoken to in.
+        protocol: TargetProtocol = "http1";
         /// The answer, in an origin's place.
         static_ as "static": Maybe<Sub<StaticAnswer>>;
         /// Its place in the order of the route's targets.

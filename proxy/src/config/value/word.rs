@@ -21,6 +21,16 @@ choices! {
 }
 
 choices! {
+    /// What weir speaks to a target.
+    pub enum TargetProtocol {
+        /// HTTP/1.1.
+        Http1 = "http1",
+        /// HTTP/2 without TLS, known beforehand (RFC 9113 section 3.3).
+        H2c = "h2c",
+    }
+}
+
+choices! {
     /// What becomes of a header field whose name holds an underscore.
     pub enum UnderscoreHeaders {
         /// It is left out.

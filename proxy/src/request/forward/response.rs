@@ -124,8 +124,13 @@ impl Attempt<'_, '_, '_> {
             return Ok(None);
         }
         let asked = exchange.request.verb();
-        let from = head.body(asked);
-        let to = client_body(from, exchange.request.version());
+        let stated = head.body(asked);
+        let from = upstream.framing(stated);
+        let to = match (stated, from) {
+            // Its stream ended with its head.
+            (BodyLength::UntilClose, BodyLength::None) => BodyLength::Length(0),
+            _ => client_body(stated, exchange.request.version()),
+        };
         if to == BodyLength::UntilClose {
             record.keep_alive = false;
             record.close_delimited = true;

@@ -134,6 +134,7 @@ fn target(
         name: raw.name.as_str().into(),
         enabled: raw.enabled,
         kind,
+        protocol: raw.protocol,
         priority_group: raw.priority_group,
         weight: raw.weight,
         side: side?,
