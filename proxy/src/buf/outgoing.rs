@@ -96,6 +96,38 @@ impl SendBuf {
         other.len = 0;
     }
 
+    /// Takes out the first part, if that is a vector of its own.
+    pub fn take_vec(&mut self) -> Option<Vec<u8>> {
+        if !matches!(self.parts.first(), Some(Part::Vec(_))) {
+            return None;
+        }
+        let Part::Vec(first) = self.parts.remove(0) else { return None };
+        self.len -= first.len();
+        Some(first)
+    }
+
+    /// Part `at` of its parts: those in the place of parts that were let go of are empty.
+    pub(super) fn part(&self, at: usize) -> &[u8] {
+        self.parts.get(at).map_or(b"", Part::octets)
+    }
+
+    /// Part `at`, if it is received octets, which can be shared.
+    pub(super) fn chunk(&self, at: usize) -> Option<&Chunk> {
+        match self.parts.get(at) {
+            Some(Part::Chunk(chunk)) => Some(chunk),
+            _ => None,
+        }
+    }
+
+    /// Lets go of part `at` before the others.
+    pub(super) fn let_go(&mut self, at: usize) {
+        if let Some(part) = self.parts.get_mut(at)
+            && let Part::Vec(vec) = std::mem::replace(part, Part::Static(b""))
+        {
+            keep_spare(vec);
+        }
+    }
+
     /// The parts as slices, in order.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().map(Part::octets)

@@ -82,7 +82,7 @@ impl Attempt<'_, '_, '_> {
             progress.go();
         }
         let asked = !is_continue || (exchange.request.head.expect_continue() && !progress.continued.replace(true));
-        if asked && exchange.request.version() == Version::Http11 {
+        if asked && exchange.request.version() >= Version::Http11 {
             let mut out = spare_vec();
             match is_continue {
                 true => write_continue(&mut out),
