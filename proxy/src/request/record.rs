@@ -165,6 +165,7 @@ impl Record {
             http_version: Some(match request.version() {
                 Version::Http10 => "1.0",
                 Version::Http11 => "1.1",
+                Version::Http2 => "2",
             }),
             method: Some(request.method()),
             host: Some(request.host().as_bytes()),

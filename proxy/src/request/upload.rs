@@ -7,7 +7,7 @@ use super::relay::Watch;
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::config::raw::Timeouts;
-use crate::http::{write_chunk_start, write_continue, write_last_chunk};
+use crate::http::{Trailers, write_chunk_start, write_continue, write_last_chunk};
 use crate::listen::{Client, deadline};
 use crate::ring::{self, Either, Event, Timer, select2};
 use crate::transport::Upstream;
@@ -170,6 +170,10 @@ impl Upload<'_, '_> {
             }
             out.push_vec(last);
         }
+        if let Some(stream) = stream {
+            stream.begin_send(std::mem::take(&mut out));
+            stream.end(body.reader().trailers().map(Trailers::section).unwrap_or_default());
+        }
         self.flush(out).await
     }
 
@@ -225,7 +229,7 @@ impl Upload<'_, '_> {
     /// Sends, in time. An upstream that takes no more of it has said, or is saying, why.
     async fn flush(&self, out: SendBuf) -> Result<(), Fault> {
         let socket = &self.upstream.socket;
-        if out.is_empty() {
+        if out.is_empty() && socket.stream().is_none() {
             return Ok(());
         }
         socket.begin_send(out);

@@ -199,10 +199,13 @@ pub fn exchange_fault(error: &io::Error) -> Fault {
 /// What the end of a stream means before the response's head (RFC 9113 sections 5.4, 6.8 and 8.7).
 fn stream_fault(ended: Ended) -> Fault {
     match ended {
-        Ended::Refused => Fault::new(Reason::UpstreamRefused).retry(Retry::Safe),
-        Ended::Reset(_) => Fault::new(Reason::UpstreamReset).retry(Retry::Idempotent),
-        Ended::Malformed(_) => Fault::new(Reason::UpstreamBadResponse),
+        Ended::Refused | Ended::Reset(h2::Reason::REFUSED_STREAM) => {
+            Fault::new(Reason::UpstreamRefused).retry(Retry::Safe)
+        }
         Ended::Closed => Fault::new(Reason::UpstreamClosed).retry(Retry::Idempotent),
-        Ended::Lost => Fault::new(Reason::UpstreamReset).retry(Retry::Idempotent),
+        Ended::Reset(_) | Ended::Lost => Fault::new(Reason::UpstreamReset).retry(Retry::Idempotent),
+        Ended::Broken(_) => Fault::new(Reason::UpstreamBadResponse),
+        // The longest of all: everything else of a head was judged before.
+        Ended::Unsendable => Fault::new(Reason::TargetTooLong),
     }
 }

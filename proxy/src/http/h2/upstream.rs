@@ -7,8 +7,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri};
 
-use super::super::known::{self, Known};
-use super::super::octets;
+use super::fields::{line, write_fields};
+use crate::http::{Known, known, octets};
 
 /// Fields that speak of an HTTP/1 connection (RFC 9113 section 8.2.2), and those that pseudo-header fields stand for.
 const NOT_IN_H2: u64 = known::set(&[
@@ -20,6 +20,17 @@ const NOT_IN_H2: u64 = known::set(&[
     Known::Upgrade,
     Known::Http2Settings,
 ]);
+
+/// A request's head as HTTP/2 has it.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its fields; an extended CONNECT has its [`Protocol`] beside them.
+    pub request: http::Request<()>,
+    /// Octets of content that follow; `None`: until the stream's end.
+    pub content: Option<u64>,
+    /// The key of the offer of a WebSocket that it was.
+    pub key: Option<Bytes>,
+}
 
 /// What of a request's head HTTP/2 has no words for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +46,7 @@ pub enum Unsendable {
 ///
 /// # Errors
 /// HTTP/2 cannot say it.
-pub fn request_fields(head: Vec<u8>, secure: bool, authority: &str) -> Result<http::Request<()>, Unsendable> {
+pub fn read_asked(head: Vec<u8>, secure: bool, authority: &str) -> Result<Asked, Unsendable> {
     let head = Bytes::from(head);
     let (line, mut rest) = split_line(&head).ok_or(Unsendable::Head)?;
     let mut words = line.split(|&octet| octet == b' ');
@@ -43,25 +54,39 @@ pub fn request_fields(head: Vec<u8>, secure: bool, authority: &str) -> Result<ht
     let mut request = http::Request::new(());
     *request.version_mut() = http::Version::HTTP_2;
     *request.method_mut() = Method::from_bytes(method).map_err(|_| Unsendable::Head)?;
-    let (mut host, mut upgrade) = (Bytes::new(), false);
+    let (mut host, mut content, mut upgrade) = (Bytes::new(), Some(0), false);
     while let Some((line, next)) = split_line(rest).filter(|(line, _)| !line.is_empty()) {
         rest = next;
         let (name, value) = field(line).ok_or(Unsendable::Head)?;
         match Known::of(name) {
             Known::Host => host = head.slice_ref(value),
             Known::Upgrade => upgrade = true,
+            Known::TransferEncoding => content = None,
             known if NOT_IN_H2 & known.bit() != 0 => {}
-            _ => append(request.headers_mut(), name, head.slice_ref(value))?,
+            known => {
+                if known == Known::ContentLength {
+                    content = length(value);
+                }
+                append(request.headers_mut(), name, head.slice_ref(value))?;
+            }
         }
     }
-    if upgrade {
-        *request.method_mut() = Method::CONNECT;
-        request.extensions_mut().insert(Protocol::from_static("websocket"));
-        // RFC 8441 section 5: the key proves nothing here, so it is not sent.
-        request.headers_mut().remove(http::header::SEC_WEBSOCKET_KEY);
-    }
     *request.uri_mut() = uri(secure, host, authority, head.slice_ref(target))?;
-    Ok(request)
+    let key = if upgrade { Some(connect(&mut request)) } else { None };
+    Ok(Asked { request, content: content.filter(|_| !upgrade), key })
+}
+
+/// Makes an offer of a WebSocket the extended CONNECT that it is here; its key.
+fn connect(request: &mut http::Request<()>) -> Bytes {
+    *request.method_mut() = Method::CONNECT;
+    request.extensions_mut().insert(Protocol::from_static("websocket"));
+    // RFC 8441 section 5: the key proves nothing here, so it is not sent.
+    let key = request.headers_mut().remove(http::header::SEC_WEBSOCKET_KEY);
+    key.map_or(Bytes::new(), |key| Bytes::copy_from_slice(key.as_bytes()))
+}
+
+fn length(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 fn uri(secure: bool, host: Bytes, authority: &str, target: Bytes) -> Result<Uri, Unsendable> {
@@ -90,16 +115,6 @@ fn spelled(target: Bytes) -> Bytes {
     out.into()
 }
 
-/// A trailer section's fields, as HTTP/2 sends them.
-pub fn trailer_fields<'t>(trailers: impl Iterator<Item = (&'t [u8], &'t [u8])>) -> HeaderMap {
-    let mut fields = HeaderMap::new();
-    for (name, value) in trailers.filter(|(name, _)| NOT_IN_H2 & Known::of(name).bit() == 0) {
-        // What was parsed can be sent; one field more or less is no reason to lose the others.
-        let _ = append(&mut fields, name, Bytes::copy_from_slice(value));
-    }
-    fields
-}
-
 fn append(fields: &mut HeaderMap, name: &[u8], value: Bytes) -> Result<(), Unsendable> {
     let name = HeaderName::from_bytes(name).map_err(|_| Unsendable::Head)?;
     let value = HeaderValue::from_maybe_shared(value).map_err(|_| Unsendable::Head)?;
@@ -119,7 +134,7 @@ fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Appends a response's head as HTTP/1 has it, for [`super::super::parse_response`] to judge.
 pub fn write_response(out: &mut Vec<u8>, status: u16, fields: &HeaderMap) {
     write_status(out, status);
-    write_fields(out, fields, |_| true);
+    write_fields(fields, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -127,11 +142,14 @@ pub fn write_response(out: &mut Vec<u8>, status: u16, fields: &HeaderMap) {
 /// section 5.1), with the proof that goes with `key`.
 pub fn write_switching(out: &mut Vec<u8>, fields: &HeaderMap, accept: &[u8]) {
     write_status(out, 101);
-    out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ");
-    out.extend_from_slice(accept);
-    out.extend_from_slice(b"\r\n");
+    for (name, value) in [("connection", &b"Upgrade"[..]), ("upgrade", b"websocket"), ("sec-websocket-accept", accept)] {
+        line(out, name.as_bytes(), value);
+    }
     // RFC 9110 section 8.6: no length in a 101.
-    write_fields(out, fields, |name| *name != http::header::CONTENT_LENGTH && *name != http::header::SEC_WEBSOCKET_ACCEPT);
+    let barred = [http::header::CONTENT_LENGTH, http::header::SEC_WEBSOCKET_ACCEPT];
+    for (name, value) in fields.iter().filter(|(name, _)| !barred.contains(name)) {
+        line(out, name.as_str().as_bytes(), value.as_bytes());
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -141,22 +159,13 @@ fn write_status(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b" \r\n");
 }
 
-fn write_fields(out: &mut Vec<u8>, fields: &HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
-    for (name, value) in fields.iter().filter(|(name, _)| goes(name)) {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::{BodyLength, Method as Verb, ResponseHead, parse_response};
 
     fn fields(head: &str) -> Result<http::Request<()>, Unsendable> {
-        request_fields(head.as_bytes().to_vec(), false, "fallback:1")
+        read_asked(head.as_bytes().to_vec(), false, "fallback:1").map(|asked| asked.request)
     }
 
     #[test]
@@ -170,6 +179,18 @@ mod tests {
         assert_eq!(request.uri().to_string(), "http://a.test:81/a/b?c=d");
         let lines: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(lines, [("x-two", &b"1"[..]), ("x-two", b"2"), ("te", b"trailers"), ("empty", b"")]);
+    }
+
+    #[test]
+    fn a_head_says_how_much_follows_it() {
+        let content = |line: &str| {
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n");
+            read_asked(head.into_bytes(), false, "").expect("sendable").content
+        };
+        assert_eq!(content(""), Some(0));
+        assert_eq!(content("Content-Length: 12\r\n"), Some(12));
+        assert_eq!(content("Transfer-Encoding: chunked\r\n"), None);
+        assert_eq!(content("Connection: Upgrade\r\nUpgrade: websocket\r\n"), None);
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn retire_oldest<'s>(sessions: impl Iterator<Item = &'s Rc<Session>>, max: usize
 
 impl Session {
     /// Ends it if no exchange is on it and somebody waits for a place on its endpoint that it holds.
-    pub(super) fn yield_place(&self, connections_max: u32) {
+    pub(in crate::transport) fn yield_place(&self, connections_max: u32) {
         let wanted = self.place.borrow().as_ref().is_some_and(|place| place.is_wanted(connections_max));
         if wanted && self.is_idle() {
             self.retire();
