@@ -1,5 +1,7 @@
 //! Active health checks: one task per endpoint that asks, waits, and says how it went.
 
+mod http2;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::config::value::HealthMethod;
+use crate::config::value::{HealthMethod, TargetProtocol};
 use crate::target::health::{Check, Probe};
 use crate::target::{EndpointId, Live};
 
@@ -49,6 +51,7 @@ pub(super) struct Counts {
 struct Subject {
     address: SocketAddr,
     authority: Box<str>,
+    protocol: TargetProtocol,
     check: Arc<Check>,
 }
 
@@ -109,7 +112,7 @@ fn subjects(live: &Live) -> HashMap<EndpointId, Subject> {
         let mut address = endpoint.address?;
         address.set_port(check.port.unwrap_or(address.port()));
         let authority = target.origin()?.authority.clone();
-        Some((endpoint.cells.id(), Subject { address, authority, check }))
+        Some((endpoint.cells.id(), Subject { address, authority, protocol: target.protocol, check }))
     });
     probed.collect()
 }
@@ -166,6 +169,11 @@ async fn ask(subject: &Subject) -> io::Result<Option<u16>> {
         HealthMethod::Get => "GET",
         HealthMethod::Head => "HEAD",
     };
+    if subject.protocol == TargetProtocol::H2c {
+        let request = http::Request::builder().method(method).uri(format!("http://{host}{path}"));
+        let request = request.header("user-agent", "weir-health").header("accept", "*/*").body(());
+        return http2::ask(stream, request.map_err(|_| io::ErrorKind::InvalidInput)?).await.map(Some);
+    }
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
