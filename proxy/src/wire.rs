@@ -11,9 +11,11 @@ use crate::buf::{Chunk, SendBuf};
 use crate::ring::Socket;
 pub use adapter::{Adapter, Carrier, Port};
 pub use stream::{Payload, Stream};
+pub use tls::{Failure, Tls};
 
 mod adapter;
 pub mod stream;
+mod tls;
 
 /// What carries an exchange's octets.
 pub enum Wire {
@@ -21,6 +23,8 @@ pub enum Wire {
     Plain(Socket),
     /// One stream of an HTTP/2 connection: see [`stream`].
     Stream(Box<Stream>),
+    /// A socket with TLS above it.
+    Tls(Box<Tls>),
 }
 
 impl Wire {
@@ -28,6 +32,7 @@ impl Wire {
     pub fn socket(&self) -> Option<&Socket> {
         match self {
             Self::Plain(socket) => Some(socket),
+            Self::Tls(tls) => Some(tls.socket()),
             Self::Stream(_) => None,
         }
     }
@@ -35,9 +40,22 @@ impl Wire {
     /// The stream of HTTP/2 that it is: there the wire itself ends messages, and has no chunks.
     pub fn stream(&self) -> Option<&Stream> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Tls(_) => None,
             Self::Stream(stream) => Some(stream),
         }
+    }
+
+    /// The TLS of its own.
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Plain(_) | Self::Stream(_) => None,
+            Self::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// Whether the stream has ended without the peer's saying so, where it could have: what came may be a part.
+    pub fn was_cut(&self) -> bool {
+        self.tls().is_some_and(Tls::was_cut)
     }
 
     /// The next received octets, `None` at the peer's end of stream; an error once all octets before it are taken.
@@ -48,6 +66,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.recv().await,
             Self::Stream(stream) => stream.recv().await,
+            Self::Tls(tls) => tls.recv().await,
         }
     }
 
@@ -56,6 +75,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.try_recv(),
             Self::Stream(stream) => stream.try_recv(),
+            Self::Tls(tls) => tls.try_recv(),
         }
     }
 
@@ -64,6 +84,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.unread(octets),
             Self::Stream(stream) => stream.unread(octets),
+            Self::Tls(tls) => tls.unread(octets),
         }
     }
 
@@ -72,6 +93,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.is_quiet(),
             Self::Stream(stream) => stream.is_quiet(),
+            Self::Tls(tls) => tls.is_quiet(),
         }
     }
 
@@ -80,6 +102,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.failed().await,
             Self::Stream(stream) => stream.failed().await,
+            Self::Tls(tls) => tls.socket().failed().await,
         }
     }
 
@@ -97,6 +120,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.begin_send(octets),
             Self::Stream(stream) => stream.begin_send(octets),
+            Self::Tls(tls) => tls.begin_send(octets),
         }
     }
 
@@ -108,6 +132,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.flush().await,
             Self::Stream(stream) => stream.flush().await,
+            Self::Tls(tls) => tls.flush().await,
         }
     }
 
@@ -116,6 +141,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.sent(),
             Self::Stream(stream) => stream.sent(),
+            Self::Tls(tls) => tls.sent(),
         }
     }
 
@@ -124,6 +150,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.received(),
             Self::Stream(stream) => stream.received(),
+            Self::Tls(tls) => tls.received(),
         }
     }
 
@@ -133,6 +160,7 @@ impl Wire {
             Self::Plain(socket) => socket.acknowledged(),
             // What has left the codec is the measure: a window that opens is no progress.
             Self::Stream(_) => None,
+            Self::Tls(tls) => tls.socket().acknowledged(),
         }
     }
 
@@ -141,6 +169,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.set_linger_reset(),
             Self::Stream(stream) => stream.reset(::h2::Reason::INTERNAL_ERROR),
+            Self::Tls(tls) => tls.set_linger_reset(),
         }
     }
 
@@ -155,6 +184,7 @@ impl Wire {
                 stream.end(Vec::new());
                 Ok(())
             }
+            Self::Tls(tls) => tls.shutdown(how).await,
         }
     }
 
@@ -162,6 +192,7 @@ impl Wire {
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         match self {
             Self::Plain(socket) => socket.poll_recv(cx),
+            Self::Tls(tls) => tls.poll_recv(cx),
             Self::Stream(stream) => stream.poll_recv(cx),
         }
     }
@@ -170,6 +201,7 @@ impl Wire {
     pub fn poll_flush(&self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(socket) => socket.poll_flush(cx, left),
+            Self::Tls(tls) => tls.poll_flush(cx, left),
             Self::Stream(stream) => stream.poll_flush(cx, left),
         }
     }

@@ -3,6 +3,7 @@
 mod accept;
 mod findings;
 mod fleet;
+mod handshakes;
 mod kernel;
 mod life;
 mod message;
@@ -32,9 +33,12 @@ use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
+use crate::tls::Stores;
 use crate::transport::{Bounds, Budget, Pool, Sessions, Terms, Upstream};
+use crate::wire::{Tls, Wire};
 
 pub use fleet::{Fleet, FleetError, Shared, cores};
+pub use handshakes::{Handshakes, UnderWay};
 pub use message::{Adoption, Message, NewSocket, Quotas};
 pub use process::Process;
 pub use wall::Wall;
@@ -85,6 +89,8 @@ pub struct Worker {
     active: Cell<usize>,
     /// Octets of request bodies that may still be kept for another try.
     pub replay_room: Cell<u64>,
+    /// TLS handshakes with clients that are under way.
+    pub handshakes: Handshakes,
     draining: Cell<bool>,
     /// Listening sockets that may still bring connections.
     accepting: Cell<usize>,
@@ -169,6 +175,8 @@ pub struct Current {
     pub live: Arc<Live>,
     /// Whose word on the client counts.
     pub trust: Arc<Trust>,
+    /// What listeners show and ask over TLS.
+    pub tls: Arc<Stores>,
     /// Who is banned.
     pub bans: Arc<Bans>,
     /// Where addresses are.
@@ -195,6 +203,7 @@ impl Current {
             snapshot: new.snapshot.clone(),
             live: new.live.clone(),
             trust: new.snapshot.trust.clone(),
+            tls: new.snapshot.tls.clone(),
             bans: new.bans.clone(),
             geoip: new.geoip.clone(),
             cells: new.cells.clone(),
@@ -221,6 +230,11 @@ impl Current {
         Self { trust, ..self.clone() }
     }
 
+    /// The same with other certificates.
+    fn with_tls(&self, tls: Arc<Stores>) -> Self {
+        Self { tls, ..self.clone() }
+    }
+
     /// The same with other bans.
     fn with_bans(&self, bans: Arc<Bans>) -> Self {
         Self { bans, ..self.clone() }
@@ -241,6 +255,14 @@ impl Current {
         let pool = &self.snapshot.document.pool;
         let idle = if pool.idle_timeout.is_zero() { Duration::from_secs(86_400) } else { pool.idle_timeout };
         Terms { requests_max: pool.requests_max, age_max: pool.age_max, idle }
+    }
+
+    /// What carries the octets of a connection of `listener`.
+    fn wire(&self, socket: ring::Socket, listener: &str) -> Wire {
+        match self.tls.of(listener) {
+            Some(_) => Wire::Tls(Box::new(Tls::new(socket))),
+            None => Wire::Plain(socket),
+        }
     }
 
     /// Bounds of the pool of idle upstream connections.

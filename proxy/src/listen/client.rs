@@ -1,12 +1,12 @@
 //! An accepted connection: its socket, its one timer, and what others may ask of it while it waits.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Flow, Lease, Place};
+use super::{Flow, Lease, Place, Secured};
 use crate::base::{Instant, Reason};
 use crate::ring::{self, Timer};
 use crate::wire::Wire;
@@ -66,6 +66,8 @@ pub struct Client {
     pub accepted: Instant,
     /// Requests that have begun on it.
     pub requests: Cell<u32>,
+    /// What its TLS handshake agreed on, once it is done.
+    pub tls: OnceCell<Rc<Secured>>,
     timer: Timer,
     doing: Cell<Doing>,
     told: Cell<Told>,
@@ -108,6 +110,7 @@ impl Client {
             accounted_in: Cell::new(0),
             accepted: ring::now(),
             requests: Cell::new(0),
+            tls: OnceCell::new(),
             timer: Timer::new(),
             doing: Cell::new(Doing::Busy),
             told: Cell::new(Told::Nothing),
@@ -120,6 +123,16 @@ impl Client {
     /// The peer's address.
     pub fn peer_ip(&self) -> Option<IpAddr> {
         self.peer.map(|peer| peer.ip().to_canonical())
+    }
+
+    /// What its TLS handshake agreed on, if its octets come by TLS.
+    pub fn secured(&self) -> Option<&Rc<Secured>> {
+        self.tls.get()
+    }
+
+    /// The scheme of what is asked for on it.
+    pub fn scheme(&self) -> &'static str {
+        if self.secured().is_some() { "https" } else { "http" }
     }
 
     /// Says what it is doing now.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::pool::{Key, Parked, Seen};
@@ -10,8 +11,9 @@ use super::session::Lease;
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::http::{BodyLength, Response};
 use crate::listen::Flow;
-use crate::ring::{self, Endpoint, Timer};
+use crate::ring::{self, Endpoint, Socket, Timer};
 use crate::target::{Connection, EndpointId};
+use crate::tls::Outgoing;
 use crate::wire::Wire;
 use crate::wire::stream::{Ended, ended};
 
@@ -52,16 +54,17 @@ impl Upstream {
     pub async fn dial(address: SocketAddr, place: Connection, limit: Duration) -> Result<Box<Self>, Fault> {
         let timer = Timer::new();
         let socket = connect(address, &timer, limit).await?;
-        Ok(Box::new(Self::new(socket, timer, Key { address, http2: false }, Held::Place(place))))
+        let key = Key { address, http2: false, tls: None };
+        Ok(Box::new(Self::new(Wire::Plain(socket), timer, key, Held::Place(place))))
     }
 
     /// An exchange's stream of a shared connection.
     ///
     /// # Errors
     /// The connection takes no more requests.
-    pub fn on(lease: Lease, secure: bool, authority: &str) -> Result<Box<Self>, Fault> {
-        let stream = lease.stream(secure, authority)?;
-        let key = *lease.session().key();
+    pub fn on(lease: Lease, authority: &str) -> Result<Box<Self>, Fault> {
+        let key = lease.session().key().clone();
+        let stream = lease.stream(key.tls.is_some(), authority)?;
         Ok(Box::new(Self::new(Wire::Stream(Box::new(stream)), Timer::new(), key, Held::Lease(lease))))
     }
 
@@ -76,6 +79,30 @@ impl Upstream {
             closing: Cell::new(false),
             told_idle: Cell::new(None),
             held,
+        }
+    }
+
+    /// Makes a TLS handshake within `limit` (zero: no limit), after which its octets go by TLS.
+    ///
+    /// # Errors
+    /// Too slow, failed, or a certificate that is not valid: all safe to retry.
+    pub async fn secure(mut self: Box<Self>, outgoing: &Arc<Outgoing>, limit: Duration) -> Result<Box<Self>, Fault> {
+        let Wire::Plain(socket) = self.socket else { return Ok(self) };
+        let (wire, agreed) = super::secure(socket, outgoing, &self.timer, limit).await?;
+        self.socket = wire;
+        self.key.tls = Some(outgoing.clone());
+        self.key.http2 = agreed.alpn.as_deref() == Some(b"h2");
+        Ok(self)
+    }
+
+    /// What a connection is made of that its peer wants to share among exchanges; itself, if not so.
+    ///
+    /// # Errors
+    /// It is no such connection.
+    pub fn into_shared(self: Box<Self>) -> Result<(Key, Connection, Wire, Option<Flow>), Box<Self>> {
+        match *self {
+            Self { held: Held::Place(place), key, socket, flow, .. } if key.http2 => Ok((key, place, socket, flow)),
+            own => Err(Box::new(own)),
         }
     }
 
@@ -152,7 +179,9 @@ impl Parked for Upstream {
     /// this turn of the loop; no system call asks again.
     fn seen(&self) -> Seen {
         match self.socket.try_recv() {
-            None => Seen::Nothing,
+            None if self.socket.is_quiet() => Seen::Nothing,
+            // A part of a record: what it will be, nobody asked for.
+            None => Seen::Data,
             Some(Ok(Some(_))) => Seen::Data,
             Some(Ok(None) | Err(_)) => Seen::End,
         }
@@ -163,10 +192,10 @@ impl Parked for Upstream {
 ///
 /// # Errors
 /// As [`Upstream::dial`].
-pub async fn connect(address: SocketAddr, timer: &Timer, limit: Duration) -> Result<Wire, Fault> {
+pub async fn connect(address: SocketAddr, timer: &Timer, limit: Duration) -> Result<Socket, Fault> {
     timer.set((!limit.is_zero()).then(|| ring::now() + limit));
     match timer.race(ring::connect(&Endpoint::Tcp(address))).await {
-        Ok(Ok(socket)) => Ok(Wire::Plain(socket)),
+        Ok(Ok(socket)) => Ok(socket),
         Ok(Err(error)) => Err(dial_fault(&error)),
         Err(_) => Err(Fault::new(Reason::UpstreamConnectTimeout).retry(Retry::Safe)),
     }

@@ -14,6 +14,7 @@ use crate::policy::ban::Bans;
 use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
+use crate::tls::Stores;
 
 /// How long connections that were cut may take to unwind: they only have to be polled once.
 const UNWIND: Duration = Duration::from_secs(1);
@@ -97,6 +98,7 @@ impl Worker {
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Live(live) => self.follow(live),
             Message::Trust(generation, trust) => self.trust(generation, trust),
+            Message::Tls(generation, stores) => self.show(generation, stores),
             Message::Bans(bans) => self.ban(bans),
             Message::GeoIp(geoip) => self.locate(geoip),
             Message::Listen(socket) => self.listen(socket),
@@ -166,6 +168,14 @@ impl Worker {
             self.current.replace(Rc::new(current.with_trust(trust)));
             // A peer that is trusted no longer may be banned.
             self.reset_banned();
+        }
+    }
+
+    /// Other certificates, same configuration: for handshakes that begin now.
+    fn show(&self, generation: u64, stores: Arc<Stores>) {
+        let current = self.current();
+        if current.snapshot.generation == generation {
+            self.current.replace(Rc::new(current.with_tls(stores)));
         }
     }
 

@@ -16,6 +16,7 @@ use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
 use crate::cli::Source;
 use crate::config::snapshot::LogPlan;
+use crate::config::tls::Kept;
 use crate::config::value::Ceiling;
 use crate::config::{Document, Environment, Problem, Problems, Snapshot};
 use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
@@ -32,6 +33,7 @@ use crate::policy::rule::RuleTable;
 use crate::request::explain::explain;
 use crate::ring::Sender;
 use crate::target::Live;
+use crate::tls::Stores;
 use crate::trace::flow::Notes;
 
 /// Series that `/metrics` may show.
@@ -55,6 +57,8 @@ pub struct Process {
     pub flows: Arc<Notes>,
     /// What workers have denied.
     pub findings: Arc<Outlet>,
+    /// What the TLS of listeners keeps over configurations.
+    pub tls: Arc<Kept>,
     source: Source,
     writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
@@ -143,6 +147,7 @@ impl Process {
             rules: Arc::new(RuleTable::new(workers)),
             flows,
             findings,
+            tls: Arc::new(Kept::serving()),
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
             sticky_key,
@@ -167,7 +172,7 @@ impl Process {
         let mut state = self.lock();
         let mut problems = Problems::new();
         let generation = state.generation + 1;
-        let environment = Environment { sticky_key: &self.sticky_key, limits: &self.limits };
+        let environment = Environment { sticky_key: &self.sticky_key, limits: &self.limits, tls: &self.tls };
         let Some(snapshot) = Snapshot::build(document, generation, environment, &mut problems) else {
             return Err(problems);
         };
@@ -292,6 +297,10 @@ impl control::Process for Process {
 
     fn trust(&self, worker: usize, generation: u64, trust: &Arc<Trust>) -> bool {
         self.send(worker, Message::Trust(generation, trust.clone()))
+    }
+
+    fn show(&self, worker: usize, generation: u64, stores: &Arc<Stores>) -> bool {
+        self.send(worker, Message::Tls(generation, stores.clone()))
     }
 
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {

@@ -1,11 +1,11 @@
 //! Where weir listens, and how requests are read there.
 
-use super::{LimitsOverlay, TimeoutsOverlay};
+use super::{LimitsOverlay, ListenerTls, TimeoutsOverlay};
 use crate::config::check;
 use crate::config::format::{List, Maybe, OneOrList, Sub};
 use crate::config::table::config_table;
 use crate::config::text::{Mode, Name, Text};
-use crate::config::value::{Bind, Forwarded, HostWildcard, Protocol, UnderscoreHeaders};
+use crate::config::value::{Bind, Forwarded, HostWildcard, Protocol, SniCheck, UnderscoreHeaders};
 
 config_table! {
     /// A place where weir listens.
@@ -38,6 +38,11 @@ config_table! {
         request_id_header: Text = "X-Request-Id", in 1 to 64;
         /// Whether WebSocket upgrades are forwarded.
         websocket: bool = true;
+        /// How a request's authority is held against its connection, over TLS; 421 otherwise. It is `exact` for names
+        /// whose clients show certificates, and nothing is asked where the certificate shown is weir's own making.
+        sni_check: SniCheck = "certificate";
+        /// Its certificates, and what it asks of clients over TLS.
+        tls: Sub<ListenerTls>;
         /// Its own limits.
         limits: Sub<LimitsOverlay>;
         /// Its own timeouts.

@@ -232,7 +232,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                 },
                 peer: &exchange.client.peer_text,
                 before: exchange.before(),
-                proto: "http",
+                proto: exchange.client.scheme(),
                 port: exchange.client.port,
             },
             request_id: exchange.id_header(),
@@ -289,7 +289,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         let max = self.forward.live.groups().limits.connections_max;
         if !upstream.is_wanted_elsewhere(max) && !exchange.worker.is_draining() {
             let bounds = exchange.current.pool_bounds();
-            exchange.worker.pool.borrow_mut().put(upstream.key, upstream, ring::now(), idle, bounds);
+            exchange.worker.pool.borrow_mut().put(upstream.key.clone(), upstream, ring::now(), idle, bounds);
         }
     }
 

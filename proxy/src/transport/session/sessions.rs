@@ -40,7 +40,7 @@ impl Sessions {
 
     /// Enters a new connection.
     pub fn enter(&mut self, session: Rc<Session>) {
-        self.by_key.entry(*session.key()).or_default().push(session);
+        self.by_key.entry(session.key().clone()).or_default().push(session);
     }
 
     /// Whether a connection to this endpoint has a stream, or may have one soon.
