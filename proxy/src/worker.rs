@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -34,7 +35,7 @@ use crate::policy::rule::RuleCells;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::tls::Stores;
-use crate::transport::{Bounds, Budget, Pool, Upstream};
+use crate::transport::{Bounds, Budget, Pool, Sessions, Terms, Upstream};
 use crate::wire::{Tls, Wire};
 
 pub use fleet::{Fleet, FleetError, Shared, cores};
@@ -59,6 +60,8 @@ pub struct Worker {
     pub random: RefCell<fastrand::Rng>,
     /// Idle upstream connections.
     pub pool: RefCell<Pool<Box<Upstream>>>,
+    /// Upstream connections that requests share.
+    pub sessions: RefCell<Sessions>,
     /// Balancing state of all routes.
     pub balancers: RefCell<Balancers>,
     /// Requests and retries of each route, by its number.
@@ -257,6 +260,13 @@ impl Current {
 
     fn with_geoip(&self, geoip: Arc<GeoIp>) -> Self {
         Self { geoip, ..self.clone() }
+    }
+
+    /// How long and for how much a shared upstream connection is used.
+    pub fn session_terms(&self) -> Terms {
+        let pool = &self.snapshot.document.pool;
+        let idle = if pool.idle_timeout.is_zero() { Duration::from_secs(86_400) } else { pool.idle_timeout };
+        Terms { requests_max: pool.requests_max, age_max: pool.age_max, idle }
     }
 
     /// What carries the octets of a connection of `listener`.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod dir;
 pub mod dns;
 pub mod exchange;
+pub mod h2c;
 pub mod load;
 pub mod message;
 pub mod metrics;

@@ -110,6 +110,7 @@ reasons! {
     UpstreamTlsTimeout, "upstream_tls_timeout", 504, Upstream, "sC", "the TLS handshake with the upstream took too long";
     UpstreamTlsFailed, "upstream_tls_failed", 502, Upstream, "SC", "the TLS handshake with the upstream failed";
     UpstreamCertInvalid, "upstream_cert_invalid", 502, Upstream, "SC", "the upstream's certificate is not valid for it";
+    UpstreamRefused, "upstream_refused", 502, Upstream, "SH", "the upstream refused the request unprocessed";
     UpstreamClosed, "upstream_closed", 502, Upstream, "SH", "the upstream closed before its response";
     UpstreamReset, "upstream_reset", 502, Upstream, "SH", "the upstream reset the connection";
     UpstreamResponseHeaderTimeout, "upstream_response_header_timeout", 504, Upstream, "sH", "the upstream's response did not begin in time";

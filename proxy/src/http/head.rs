@@ -19,6 +19,8 @@ pub enum Version {
     /// HTTP/1.1
     #[default]
     Http11,
+    /// HTTP/2
+    Http2,
 }
 
 impl Version {
@@ -27,6 +29,7 @@ impl Version {
         match self {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2",
         }
     }
 }
@@ -159,7 +162,7 @@ impl Head {
     /// Whether the client lets the connection live on after this exchange (RFC 9112 section 9.3).
     pub fn keep_alive(&self) -> bool {
         match self.line.version {
-            Version::Http11 => !self.options.close,
+            Version::Http11 | Version::Http2 => !self.options.close,
             Version::Http10 => self.options.keep_alive && !self.options.close,
         }
     }

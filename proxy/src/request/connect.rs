@@ -12,7 +12,7 @@ use crate::buf::{SendBuf, spare_vec};
 use crate::config::value::Destination;
 use crate::http::{BodyLength, Connection, Edits, ResponseOut};
 use crate::listen::Flow;
-use crate::ring;
+use crate::ring::{self, Socket};
 use crate::transport::connect;
 use crate::wire::Wire;
 
@@ -75,10 +75,10 @@ impl Exchange<'_> {
             record.endpoint = Some(*address);
             record.attempts += 1;
             match self.dial(*address, left).await {
-                Ok(wire) => {
+                Ok(socket) => {
                     record.spent(Phase::Connect, began, ring::now());
-                    let flow = wire.socket().and_then(|socket| self.worker.flows.dialled(socket, &destination.host));
-                    return Ok((wire, flow));
+                    let flow = self.worker.flows.dialled(&socket, &destination.host);
+                    return Ok((Wire::Plain(socket), flow));
                 }
                 Err(fault) if fault.status == 0 || fault.reason == Reason::RequestTimeout => return Err(fault),
                 Err(fault) => last = fault,
@@ -88,7 +88,7 @@ impl Exchange<'_> {
         Err(last)
     }
 
-    async fn dial(&self, address: SocketAddr, limit: Duration) -> Result<Wire, Fault> {
+    async fn dial(&self, address: SocketAddr, limit: Duration) -> Result<Socket, Fault> {
         self.worker.counters.upstream_connects.add(1);
         let dialled = self.client.within(self.deadline, connect(address, self.timer, limit)).await;
         dialled.map_err(|stopped| self.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout)))?

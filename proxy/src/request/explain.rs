@@ -299,6 +299,7 @@ fn explain_targets(route: &RouteLive, keys: &KeyView<'_>, answer: &mut Value) {
             json!({
                 "target": row.target,
                 "address": row.address,
+                "protocol": row.protocol,
                 "group": row.group,
                 "weight": row.weight,
                 "state": row.state,

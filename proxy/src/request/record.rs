@@ -167,6 +167,7 @@ impl Record {
             http_version: asked.then(|| match request.version() {
                 Version::Http10 => "1.0",
                 Version::Http11 => "1.1",
+                Version::Http2 => "2",
             }),
             tls: client.secured().map(|tls| Tls {
                 version: tls.version.text(),

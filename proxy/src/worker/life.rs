@@ -43,6 +43,7 @@ async fn beat(worker: Rc<Worker>) {
         worker.facts.workers()[worker.number].beat(now);
         if turn.is_multiple_of(SWEEP_BEATS) {
             worker.pool.borrow_mut().sweep(now);
+            worker.sessions.borrow_mut().sweep(worker.current().pool_bounds());
         }
         if (worker.missed_wakes)() {
             worker.balancers.borrow_mut().follow(worker.current().live.routes());
@@ -227,10 +228,10 @@ impl Worker {
         counters.ring_no_descriptors.set(stats.emfile.get());
         counters.ring_operations.set(stats.ops.get());
         counters.ring_buffers_out.set(stats.buffers_out.get());
-        let mut pool = self.pool.borrow_mut();
-        counters.upstream_idle.set(pool.len() as u64);
+        let (mut pool, mut sessions) = (self.pool.borrow_mut(), self.sessions.borrow_mut());
+        counters.upstream_idle.set((pool.len() + sessions.idle()) as u64);
         let dropped = pool.take_dropped();
         counters.upstream_unexpected.add(dropped.unexpected_data);
-        counters.limit_times(Limit::PoolIdle, dropped.evicted);
+        counters.limit_times(Limit::PoolIdle, dropped.evicted + sessions.take_evicted());
     }
 }

@@ -98,7 +98,7 @@ impl Attempt<'_, '_, '_> {
             progress.go();
         }
         let asked = !is_continue || (exchange.request.head.expect_continue() && !progress.continued.replace(true));
-        if asked && exchange.request.version() == Version::Http11 {
+        if asked && exchange.request.version() >= Version::Http11 {
             let mut out = spare_vec();
             match is_continue {
                 true => write_continue(&mut out),
@@ -140,8 +140,13 @@ impl Attempt<'_, '_, '_> {
             return Ok(None);
         }
         let asked = exchange.request.verb();
-        let from = head.body(asked);
-        let to = client_body(from, exchange.request.version());
+        let stated = head.body(asked);
+        let from = upstream.framing(stated);
+        let to = match (stated, from) {
+            // Its stream ended with its head.
+            (BodyLength::UntilClose, BodyLength::None) => BodyLength::Length(0),
+            _ => client_body(stated, exchange.request.version()),
+        };
         if to == BodyLength::UntilClose {
             record.keep_alive = false;
             record.close_delimited = true;
@@ -155,7 +160,7 @@ impl Attempt<'_, '_, '_> {
         let reader = BodyReader::response(from);
         let trailers = exchange.request.head.te_trailers();
         let (first, chunked, silence) = (arrived.rest.clone(), is_chunked(to), self.silence(&response));
-        let download = Download { upstream, reader, first, chunked, silence, trailers };
+        let download = Download { upstream, reader, first, chunked, silence, trailers, late: None };
         let main = pin!(exchange.download(download, send, record));
         // A fault of the request's body, or the client's going away, ends the exchange.
         let ended = beside.run(main, |sent: &Result<(), Fault>| sent.err()).await??;
