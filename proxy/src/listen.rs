@@ -8,6 +8,7 @@ pub mod proxy_protocol;
 mod quota;
 mod socket_file;
 mod tls;
+mod whence;
 
 pub use bind::{Bind, BindError, Opened, open};
 pub use client::{Client, Doing, Held, Stopped, Told, deadline};
@@ -17,3 +18,4 @@ pub use proxy_protocol::Announced;
 pub use quota::{Lease, Quota, Share};
 pub use socket_file::{Access, SocketFile};
 pub use tls::Secured;
+pub use whence::Whence;

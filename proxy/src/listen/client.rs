@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Announced, Flow, Lease, Place, Secured};
+use super::{Announced, Flow, Lease, Place, Secured, Whence};
 use crate::base::{Instant, Reason};
-use crate::ring::{self, Timer};
+use crate::ring::{self, Socket, Timer};
 use crate::wire::Wire;
 
 /// A drain lets a connection that has just been used wait so long for one more request: its client may have sent it
@@ -54,8 +54,8 @@ pub struct Client {
     pub socket: Wire,
     /// The listener it came in by.
     pub listener: Arc<str>,
-    /// The socket's other end; none on a Unix socket.
-    pub remote: Option<SocketAddr>,
+    /// Where it comes from.
+    pub whence: Rc<Whence>,
     /// The listener's port.
     pub port: u16,
     /// Octets received that a request's record has counted.
@@ -71,11 +71,6 @@ pub struct Client {
     told: Cell<Told>,
     /// Why it was told to end.
     cut: Cell<Reason>,
-    /// Its other end is a proxy that must say whose connection it brings.
-    is_proxy: bool,
-    /// What that proxy says of it.
-    announced: OnceCell<Announced>,
-    peer_text: OnceCell<Box<str>>,
     places: Cell<Option<Place>>,
     handshake: Cell<Option<Place>>,
     _held: (Lease, Option<Lease>),
@@ -105,11 +100,13 @@ impl Client {
         port: u16,
         held: Held,
     ) -> Rc<Self> {
+        let local = socket.socket().and_then(Socket::local_addr);
+        let whence = Rc::new(Whence::new(remote, local, held.is_proxy));
         Rc::new(Self {
             flow,
             socket,
             listener,
-            remote,
+            whence,
             port,
             accounted_in: Cell::new(0),
             accepted: ring::now(),
@@ -119,9 +116,6 @@ impl Client {
             doing: Cell::new(Doing::Busy),
             told: Cell::new(Told::Nothing),
             cut: Cell::new(Reason::ShutdownCut),
-            is_proxy: held.is_proxy,
-            announced: OnceCell::new(),
-            peer_text: OnceCell::new(),
             places: Cell::new(held.peer),
             handshake: Cell::new(held.handshake),
             _held: (held.process, held.listener),
@@ -130,49 +124,14 @@ impl Client {
 
     /// A proxy has said whose connection it is; the places are those of the peer that it named.
     pub fn announce(&self, announced: Announced, places: Option<Place>, handshake: Option<Place>) {
-        // Said once, before anything else is known of the client.
-        let _ = self.announced.set(announced);
+        self.whence.announce(announced);
         self.places.set(places);
         self.handshake.set(handshake);
     }
 
-    /// Whether it must begin with a header that says whose connection it is.
-    pub fn is_proxy(&self) -> bool {
-        self.is_proxy
-    }
-
-    /// What a proxy has said of it.
-    pub fn announced(&self) -> Option<&Announced> {
-        self.announced.get()
-    }
-
-    /// Whether a proxy brought it for somebody else: its packets are the proxy's then.
-    pub fn is_brought(&self) -> bool {
-        matches!(self.announced(), Some(Announced::Ends { .. }))
-    }
-
-    /// Whom it speaks for: the other end, or whom a proxy announced; none on a Unix socket.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        match self.announced() {
-            Some(Announced::Ends { source, .. }) => Some(*source),
-            _ => self.remote,
-        }
-    }
-
-    /// The peer's address.
+    /// The peer's address: the other end's, or whose a proxy announced.
     pub fn peer_ip(&self) -> Option<IpAddr> {
-        self.peer().map(|peer| peer.ip().to_canonical())
-    }
-
-    /// The peer's address as text; `unix` on a Unix socket.
-    pub fn peer_text(&self) -> &str {
-        let text = || self.peer_ip().map_or("unix".into(), |ip| ip.to_string().into());
-        self.peer_text.get_or_init(text)
-    }
-
-    /// The address that its packets come from.
-    pub fn remote_ip(&self) -> Option<IpAddr> {
-        self.remote.map(|remote| remote.ip().to_canonical())
+        self.whence.peer()
     }
 
     /// What its TLS handshake agreed on, if its octets come by TLS.

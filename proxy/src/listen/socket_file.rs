@@ -105,7 +105,7 @@ impl Access {
 ///
 /// # Errors
 /// Somebody listens there, or it is a file of another kind: it stays.
-pub fn remove_stale(path: &Path) -> io::Result<()> {
+pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(meta) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !meta.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket is in the way"));

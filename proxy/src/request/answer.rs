@@ -247,7 +247,7 @@ pub(super) async fn bad_head(
         listener,
         rules: &listener.1.rules,
         request: Request::new(head, octets),
-        who: Ok(current.trust.unresolved(client.peer_ip()).brought(client.is_brought())),
+        who: Ok(current.trust.unresolved(client.peer_ip()).brought(client.whence.is_brought())),
         chain: &chain,
         told: Told::default(),
         deadline: None,

@@ -9,7 +9,7 @@ use crate::worker::{Registered, Worker};
 
 /// Serves an accepted connection to its end.
 pub async fn entered(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
-    if client.is_proxy() && !Box::pin(announced::read(&worker, &client)).await {
+    if client.whence.is_proxy() && !Box::pin(announced::read(&worker, &client)).await {
         return;
     }
     let is_ready = match client.socket.tls() {

@@ -230,7 +230,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                     Forwarded::Both => crate::http::Forwarded::Both,
                     Forwarded::Off => crate::http::Forwarded::Off,
                 },
-                peer: exchange.client.peer_text(),
+                peer: exchange.client.whence.peer_text(),
                 before: exchange.before(),
                 proto: exchange.client.scheme(),
                 port: exchange.client.port,
