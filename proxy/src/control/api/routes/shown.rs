@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config::raw;
 use crate::config::value::{
     Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, PathSecurity,
-    RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol,
+    ProxyProtocol, RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol,
     UpstreamHost,
 };
 
@@ -41,6 +41,7 @@ words!(
     HealthStart,
     MatchOp,
     PathSecurity,
+    ProxyProtocol,
     RedirectMode,
     SameSite,
     TargetProtocol
@@ -210,7 +211,8 @@ pub(super) fn target(target: &raw::Target) -> Object {
     object!(
         target,
         raw::Target {
-            name, enabled, url, protocol, tls, position, priority_group, weight, split, request_headers, health,
+            name, enabled, url, protocol, proxy_protocol, tls, position, priority_group, weight, split,
+            request_headers, health,
         },
         "static" = static_
     )
