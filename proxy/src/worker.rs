@@ -41,7 +41,7 @@ use crate::wire::{Tls, Wire};
 pub use fleet::{Fleet, FleetError, Shared, cores};
 pub use handshakes::{Handshakes, UnderWay};
 pub use message::{Adoption, Message, NewSocket, Quotas};
-pub use process::Process;
+pub use process::{Heritage, Process};
 pub use wall::Wall;
 
 /// One worker's state. Everything here belongs to its thread; what is shared with others is named so.

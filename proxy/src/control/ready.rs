@@ -81,6 +81,18 @@ impl Readiness {
     }
 }
 
+/// What is lacking for readiness now: the first check that fails, but for one with this code.
+pub(super) fn lack(facts: &Facts, now: crate::base::Instant, but_for: Option<&str>) -> Option<String> {
+    let failures = CHECKS.iter().zip(assess(facts, now)).filter_map(|(rule, failure)| Some((rule.name, failure?)));
+    let mut counted = failures.filter(|(_, failure)| Some(failure.code) != but_for);
+    counted.next().map(|(name, failure)| format!("{name}: {}: {} {}", failure.code, failure.detail, failure.evidence))
+}
+
+/// Whether every worker turns.
+pub(super) fn workers_turn(facts: &Facts, now: crate::base::Instant) -> bool {
+    assess(facts, now).first().is_some_and(Option::is_none)
+}
+
 /// Remembers since when each check says what it says.
 pub(super) struct Watch {
     facts: Arc<Facts>,
