@@ -1,18 +1,22 @@
 //! THE path of a request: calls every stage in order; nothing else calls them.
 //!
-//! [`connection`] takes a connection's requests one after the other; [`decide`] is the part without I/O, which explain
-//! shares; [`forward`] tries endpoints; [`relay`] moves bodies.
+//! [`entered`] brings a connection to its protocol, [`connection`] takes its requests one after the other; [`decide`] is
+//! the part without I/O, which explain shares; [`forward`] tries endpoints; [`relay`] moves bodies.
 
+mod announced;
 mod answer;
 mod beside;
 mod body;
+mod connect;
 pub mod decide;
 pub mod explain;
 mod forward;
 mod head;
 mod policy;
+mod protocol;
 mod record;
 mod relay;
+mod secure;
 mod tunnel;
 mod upload;
 
@@ -24,11 +28,12 @@ use self::body::ClientBody;
 use self::decide::{Asked, Decision};
 use self::head::{Arrived, NoHead};
 use self::record::Record;
+pub use protocol::entered;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
 use crate::config::value::UnderscoreHeaders;
-use crate::http::{Edits, Head, HeadLimits, Request, ResponseHead, Underscore, is_token};
+use crate::http::{Edits, Head, HeadLimits, Method, Request, ResponseHead, Underscore, is_token};
 use crate::listen::{Client, Told};
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::limit;
@@ -88,8 +93,8 @@ struct Exchange<'a> {
     given_id: Option<&'a [u8]>,
 }
 
-/// Serves a connection to its end.
-pub async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
+/// Serves a connection that speaks HTTP/1 to its end.
+async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
     while wait_lean(&worker, &client).await {
         let more = Box::pin(active(&worker, &client)).await;
         if !more {
@@ -173,7 +178,7 @@ fn head_limits(current: &Current, (position, plan): (usize, &ListenerPlan)) -> H
         target_max: octets(limits.target_max),
         fields_max: octets(limits.fields_max),
         query_pairs_max: octets(limits.query_pairs_max),
-        connect: false,
+        connect: !current.snapshot.document.listeners[position].connect_allow.is_empty(),
         underscore: match current.snapshot.document.listeners[position].underscore_headers {
             UnderscoreHeaders::Drop => Underscore::Drop,
             UnderscoreHeaders::Allow => Underscore::Allow,
@@ -201,7 +206,7 @@ async fn one(
 ) -> Next {
     let Scratch { head, response, edits, chain, text, timer } = scratch;
     let request = Request::new(head, &arrived.bytes);
-    let who = current.trust.resolve(client.peer_ip(), &request, chain);
+    let who = current.trust.resolve(client.peer_ip(), &request, chain).map(|who| who.brought(client.whence.is_brought()));
     let given_id = who.ok().filter(|who| who.trusted).and_then(|_| given_id(&request, listener.1));
     let mut record = Record::begin(worker, client, arrived.first_octet);
     record.spent(Phase::Head, arrived.first_octet, ring::now());
@@ -250,6 +255,9 @@ impl<'a> Exchange<'a> {
         let current = self.current;
         let request = self.request;
         let asked = Asked { snapshot: &current.snapshot, listener: self.listener.0, request: &request };
+        if request.verb() == Method::Connect {
+            return Box::pin(self.connect(asked, record, edits)).await;
+        }
         let paths = asked.read(self.identity().ip());
         // A path against the rules is a head against the rules: nothing behind it is read (http.md section 2).
         let paths = paths.inspect_err(|fault| record.keep_alive &= fault.reason != Reason::InvalidRequestTarget)?;

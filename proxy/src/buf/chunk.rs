@@ -1,34 +1,50 @@
 //! A shared range of a received buffer, or of memory of its own.
 #![expect(unsafe_code, reason = "a chunk reads its range through a pointer into its block")]
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
+
+use bytes::Bytes;
 
 use super::block::BlockRef;
 
 /// Octets that live in a provided buffer (or in a vector): cheap to clone and to split, never copied. The buffer goes
 /// back to its ring when the last chunk of it is gone.
-#[derive(Clone)]
 pub struct Chunk {
     block: BlockRef,
     at: NonNull<u8>,
     len: u32,
+    /// No other chunk covers any of these octets, nor ever will but by a clone or a part of this one.
+    sole: Cell<bool>,
 }
 
 impl Chunk {
     /// # Safety
-    /// The `len` octets at `at` lie in `block` and are never written again while it has readers.
+    /// The `len` octets at `at` lie in `block`, no other chunk covers any of them, and nobody else writes them while
+    /// `block` has readers.
     pub(super) unsafe fn new(block: BlockRef, at: NonNull<u8>, len: u32) -> Self {
-        Self { block, at, len }
+        Self { block, at, len, sole: Cell::new(true) }
     }
 
     /// Takes the first `count` octets (at most all) out of this one.
     pub fn split_to(&mut self, count: usize) -> Self {
+        let sole = self.sole.get();
         let mut head = self.clone();
         head.truncate(count);
         self.advance(count);
+        // The two share no octet.
+        head.sole.set(sole);
+        self.sole.set(sole);
         head
+    }
+
+    /// The octets, to be changed where they lie; none if another chunk may cover some of them.
+    pub fn sole_mut(&mut self) -> Option<&mut [u8]> {
+        // SAFETY: by `new` nobody else reads or writes these octets, as every change narrows the range and every clone
+        // says that there is one; this reference holds the chunk as long as it lives.
+        self.sole.get().then(|| unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.len as usize) })
     }
 
     /// Drops the first `count` octets (at most all).
@@ -62,6 +78,13 @@ impl Chunk {
     }
 }
 
+impl Clone for Chunk {
+    fn clone(&self) -> Self {
+        self.sole.set(false);
+        Self { block: self.block.clone(), at: self.at, len: self.len, sole: Cell::new(false) }
+    }
+}
+
 impl Deref for Chunk {
     type Target = [u8];
 
@@ -83,6 +106,16 @@ impl From<Vec<u8>> for Chunk {
         let len = u32::try_from(octets.len()).unwrap_or(u32::MAX);
         let (block, at) = BlockRef::own(octets);
         // SAFETY: the vector's own memory, which nothing else can reach any more.
+        unsafe { Self::new(block, at, len) }
+    }
+}
+
+impl From<Bytes> for Chunk {
+    /// Takes them over without copying; the first 4 GiB, if there should be more.
+    fn from(octets: Bytes) -> Self {
+        let len = u32::try_from(octets.len()).unwrap_or(u32::MAX);
+        let (block, at) = BlockRef::shared(octets);
+        // SAFETY: memory that nobody writes while the `Bytes` exists, which the block holds.
         unsafe { Self::new(block, at, len) }
     }
 }
@@ -110,6 +143,27 @@ mod tests {
         assert!(rest.is_empty());
         drop(rest);
         assert_eq!(&*head, b"hello");
+    }
+
+    #[test]
+    fn shared_octets_are_taken_over_as_they_lie() {
+        let all = Bytes::from(b"hello world".to_vec());
+        let at = all[6..].as_ptr();
+        let chunk = Chunk::from(all.slice(6..));
+        drop(all);
+        assert_eq!((&*chunk, chunk.as_ptr()), (&b"world"[..], at));
+    }
+
+    #[test]
+    fn only_octets_of_one_chunk_can_be_changed() {
+        let mut rest = Chunk::from(b"hello world".to_vec());
+        let mut head = rest.split_to(5);
+        head.sole_mut().expect("a part alone")[0] = b'j';
+        assert_eq!((&*head, &*rest), (&b"jello"[..], &b" world"[..]));
+        let mut twin = rest.clone();
+        assert!(rest.sole_mut().is_none() && twin.sole_mut().is_none());
+        assert!(rest.split_to(2).sole_mut().is_none(), "the twin still covers it");
+        assert!(head.slice(1..2).sole_mut().is_none());
     }
 
     #[test]

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use super::raw::{ErrorPages, Limits, Retry, Timeouts};
 use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
+use super::tls::Outgoings;
 use super::{Document, Problems};
 use crate::files::{LogSettings, Output};
-use crate::policy::identity::Trust;
+use crate::policy::identity::{Proxies, Trust};
 use crate::policy::limit::{self, Limit};
 use crate::policy::rule::RulesBuilder;
 use crate::respond::{Page, Pages};
 use crate::route::{self, Edits};
 use crate::target::Groups;
 use crate::target::groups::{self, Context};
+use crate::tls::Stores;
 use crate::trace::Format;
 
 /// Everything that a request needs to know of the configuration.
@@ -38,6 +40,8 @@ pub struct Snapshot {
     pub bans: super::bans::Listed,
     /// Access logs, in the document's order.
     pub access_logs: Vec<LogPlan>,
+    /// What listeners show and ask over TLS, as the files were when this was built.
+    pub tls: Arc<Stores>,
 }
 
 /// One access log.
@@ -56,6 +60,8 @@ pub struct ListenerPlan {
     pub rules: Rules,
     /// The header that carries the request's id.
     pub request_id_header: Box<str>,
+    /// Peers that must announce whose connection they bring.
+    pub proxies: Proxies,
 }
 
 /// What holds for a route.
@@ -97,6 +103,8 @@ pub struct Environment<'a> {
     pub sticky_key: &'a [u8],
     /// Tables of rate limits: those of earlier generations are taken over.
     pub limits: &'a limit::Tables,
+    /// What the TLS of listeners keeps over configurations.
+    pub tls: &'a super::tls::Kept,
 }
 
 impl Snapshot {
@@ -115,6 +123,7 @@ impl Snapshot {
             name: listener.name.as_str().into(),
             rules: rules(&document, listener, None, &mut pages, problems),
             request_id_header: listener.request_id_header.as_str().into(),
+            proxies: Proxies::new(&listener.proxy_protocol_from),
         });
         let listeners = listeners.collect();
         let mut slots = Vec::new();
@@ -142,11 +151,24 @@ impl Snapshot {
         let access_logs = logs.collect();
         let bans = super::bans::Listed::read(&document, problems);
         let rate_limits = rate_limits(&document, environment.limits, problems);
+        let tls = super::tls::stores(&document, environment.tls, problems).map(Arc::new);
         if problems.is_fatal() {
             return None;
         }
-        let (document, trust, groups) = (Arc::new(document), trust?, slots);
-        Some(Self { generation, document, trust, table, listeners, routes, rate_limits, groups, bans, access_logs })
+        let (document, trust, groups, tls) = (Arc::new(document), trust?, slots, tls?);
+        Some(Self {
+            generation,
+            document,
+            trust,
+            table,
+            listeners,
+            routes,
+            rate_limits,
+            groups,
+            bans,
+            access_logs,
+            tls,
+        })
     }
 }
 
@@ -239,17 +261,19 @@ fn bodies(document: &Document) -> HashMap<&str, Arc<[u8]>> {
 struct TargetCompiler<'a> {
     templates: HashMap<&'a str, Arc<[u8]>>,
     environment: Environment<'a>,
+    outgoings: Outgoings,
 }
 
 impl<'a> TargetCompiler<'a> {
     fn new(document: &'a Document, environment: Environment<'a>) -> Self {
-        Self { templates: bodies(document), environment }
+        Self { templates: bodies(document), environment, outgoings: Outgoings::default() }
     }
 
     fn compile(&self, route: &super::raw::Route, problems: &mut Problems) -> Option<Arc<Groups>> {
         let context = Context {
             template: &|name| self.templates.get(name).cloned(),
             secret: &secret,
+            tls: &|secure| self.outgoings.of(secure.raw, secure.host, secure.alpn),
             generated_key: self.environment.sticky_key,
         };
         groups::compile(route, &context, problems)

@@ -11,12 +11,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ipnet::IpNet;
 
 pub(super) use self::sockets::is_fixed;
-use self::sockets::{Address, Held, Inherited};
+use self::sockets::{Address, Held, Inherited, SocketFiles};
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
 use crate::cli::Source;
 use crate::config::snapshot::LogPlan;
+use crate::config::tls;
 use crate::config::value::Ceiling;
 use crate::config::{Document, Environment, Problem, Problems, Snapshot};
 use crate::control::port::{Adopted, Beside, FirstTables, Handed, Kept, Refusal};
@@ -33,6 +34,7 @@ use crate::policy::rule::RuleTable;
 use crate::request::explain::explain;
 use crate::ring::Sender;
 use crate::target::Live;
+use crate::tls::Stores;
 use crate::trace::flow::Notes;
 
 /// Series that `/metrics` may show.
@@ -56,6 +58,8 @@ pub struct Process {
     pub flows: Arc<Notes>,
     /// What workers have denied.
     pub findings: Arc<Outlet>,
+    /// What the TLS of listeners keeps over configurations.
+    pub tls: Arc<tls::Kept>,
     source: Source,
     writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
@@ -71,6 +75,8 @@ struct State {
     bound: HashMap<Address, Held>,
     /// Addresses that could not be bound, and why.
     unbound: HashMap<Address, String>,
+    /// Files of the Unix sockets among them.
+    files: SocketFiles,
     logs: Vec<Log>,
     requests: Quota,
     connections: Quota,
@@ -149,6 +155,7 @@ impl Process {
             rules: Arc::new(RuleTable::new(workers)),
             flows,
             findings,
+            tls: Arc::new(tls::Kept::serving()),
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
             sticky_key,
@@ -159,6 +166,7 @@ impl Process {
                 snapshot: None,
                 bound: HashMap::new(),
                 unbound: HashMap::new(),
+                files: SocketFiles::default(),
                 logs: Vec::new(),
                 requests: Quota::new(0, workers),
                 connections: Quota::new(0, workers),
@@ -174,7 +182,7 @@ impl Process {
         let mut state = self.lock();
         let mut problems = Problems::new();
         let generation = state.generation + 1;
-        let environment = Environment { sticky_key: &self.sticky_key, limits: &self.limits };
+        let environment = Environment { sticky_key: &self.sticky_key, limits: &self.limits, tls: &self.tls };
         let Some(snapshot) = Snapshot::build(document, generation, environment, &mut problems) else {
             return Err(problems);
         };
@@ -186,12 +194,15 @@ impl Process {
         // A process that takes over is to do no less than the one before it: it goes on without nothing.
         let go_on = state.snapshot.is_none() && !state.inherited.is_any();
         let (opened, unbound) = self.open_listeners(&mut state, &snapshot.document, go_on)?;
+        let access = sockets::access(&state, &snapshot.document)?;
         // From here on nothing can fail.
         sockets::follow(&mut state, &snapshot.document);
         state.unbound = unbound;
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
         self.bound(&mut state, opened);
+        state.own_files();
+        access.change();
         let Beside { live, bans, geoip } = beside(&snapshot);
         let limit_cells = self.rules.generation("rate_limit", snapshot.rate_limits.iter().map(|rule| &*rule.name));
         for ((hand, cells), limit_cells) in state.hands.iter_mut().zip(cells).zip(limit_cells) {
@@ -243,8 +254,9 @@ impl Process {
         state.hands[worker].flush(mailbox) && mailbox.try_send(message).is_ok()
     }
 
-    /// Ends the log writer, once all lines are written.
+    /// Removes the socket files, and ends the log writer, once all lines are written.
     pub fn finish(&self, within: Duration) {
+        self.lock().files.clear();
         self.lock().logs.clear();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
@@ -289,6 +301,7 @@ impl control::Process for Process {
         if let Ok((opened, unbound)) = self.open_listeners(&mut state, &snapshot.document, true) {
             state.unbound = unbound;
             self.bound(&mut state, opened);
+            state.own_files();
             self.flush(&mut state);
             self.tell_listeners(&state);
         }
@@ -300,6 +313,10 @@ impl control::Process for Process {
 
     fn trust(&self, worker: usize, generation: u64, trust: &Arc<Trust>) -> bool {
         self.send(worker, Message::Trust(generation, trust.clone()))
+    }
+
+    fn show(&self, worker: usize, generation: u64, stores: &Arc<Stores>) -> bool {
+        self.send(worker, Message::Tls(generation, stores.clone()))
     }
 
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {
@@ -322,6 +339,7 @@ impl control::Process for Process {
         // Else a socket that its worker has closed would go on taking connections that nobody accepts.
         let Ok(mut state) = self.state.try_lock() else { return false };
         state.bound.values_mut().for_each(|held| held.sockets.clear());
+        state.leave_files(kept);
         drop(state);
         self.send(worker, Message::Drain { deadline, kept: kept.clone() })
     }
@@ -338,6 +356,12 @@ impl control::Process for Process {
         let mut state = self.lock();
         for (address, opened) in state.inherited.release() {
             self.deal(&mut state, address, opened);
+        }
+        state.own_files();
+        let access = state.snapshot.as_ref().map(|snapshot| sockets::access(&state, &snapshot.document));
+        // A name that is unknown was told with the document.
+        if let Some(Ok(access)) = access {
+            access.change();
         }
         self.flush(&mut state);
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Process, State};
@@ -12,11 +13,13 @@ use crate::config::value::Bind as RawBind;
 use crate::config::{At, Document, Problem, raw};
 use crate::control::facts::ListenerFact;
 use crate::control::port::{Handed, Kept};
-use crate::listen::{Bind, BindError, Opened, join, open};
+use crate::listen::{Access, Bind, BindError, Opened, SocketFile, join, open};
 use crate::worker::NewSocket;
 
 /// A bound address of a listener: its name, the address as the document writes it.
 pub(super) type Address = (Arc<str>, Arc<str>);
+/// Files of Unix listeners, by their address.
+pub(super) type SocketFiles = HashMap<Arc<str>, SocketFile>;
 /// What could be opened, and why the rest could not.
 type Openings = (Vec<(Address, Opened)>, HashMap<Address, String>);
 
@@ -47,6 +50,54 @@ fn bound_as(state: &State, address: &Address) -> Option<Address> {
 fn known_as<'a>(mut known: impl Iterator<Item = &'a Address> + Clone, address: &Address) -> Option<Address> {
     let same = |(_, text): &&Address| is_fixed(text) && *text == address.1;
     known.clone().find(|one| *one == address).or_else(|| known.find(same)).cloned()
+}
+
+/// What a new document makes of the files of Unix sockets that are bound already.
+pub(super) struct NewAccess(Vec<(PathBuf, Access)>);
+
+/// Who may connect to the Unix sockets that are bound already.
+pub(super) fn access(state: &State, document: &Document) -> Result<NewAccess, Problem> {
+    let mut changes = Vec::new();
+    for wanted in addresses(document) {
+        let Bind::Unix { path, mode, owner, group } = &wanted.bind else { continue };
+        if bound_as(state, &(wanted.name, wanted.text)).is_some() {
+            let access = Access::new(*mode, owner.as_deref(), group.as_deref());
+            let access = access.map_err(|error| wanted.at.problem("owner", format!("owner, group: {error}")))?;
+            changes.push((path.clone(), access));
+        }
+    }
+    Ok(NewAccess(changes))
+}
+
+impl NewAccess {
+    /// Changes them. The sockets serve on whatever comes of it.
+    pub(super) fn change(self) {
+        for (path, access) in self.0 {
+            if let Err(error) = access.change(&path) {
+                tracing::warn!(path = %path.display(), %error, "the socket file's mode, owner or group stays as it was");
+            }
+        }
+    }
+}
+
+impl State {
+    /// Takes charge of the files of all Unix sockets that are bound, and removes those of others. While another process
+    /// serves, what came from it is still that one's.
+    pub(super) fn own_files(&mut self) {
+        let bound = &self.bound;
+        self.files.retain(|text, _| bound.keys().any(|(_, address)| address == text));
+        for (_, text) in self.bound.keys().filter(|(_, text)| !self.inherited.lends(text)) {
+            if let Some(path) = text.strip_prefix("unix:") {
+                self.files.entry(text.clone()).or_insert_with(|| SocketFile::of(Path::new(path)));
+            }
+        }
+    }
+
+    /// Leaves the files of these addresses to the process that goes on with them.
+    pub(super) fn leave_files(&mut self, kept: &Kept) {
+        let left = self.files.extract_if(|text, _| kept.iter().any(|(_, address)| address == text));
+        left.for_each(|(_, file)| file.leave());
+    }
 }
 
 /// Whether an address means the same socket in every document.
@@ -199,6 +250,11 @@ impl Inherited {
     /// Whether another process still serves.
     pub(super) fn is_any(&self) -> bool {
         self.waiting.is_some()
+    }
+
+    /// Whether an address is one that the other process still serves.
+    fn lends(&self, text: &str) -> bool {
+        self.is_any() && self.claimed.iter().any(|(_, address)| **address == *text)
     }
 
     /// The sockets of an address, under its own name or another.
