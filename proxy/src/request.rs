@@ -28,7 +28,6 @@ use self::body::ClientBody;
 use self::decide::{Asked, Decision};
 use self::head::{Arrived, NoHead};
 use self::record::Record;
-pub use protocol::entered;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
@@ -39,6 +38,7 @@ use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::limit;
 use crate::ring::{self, Timer};
 use crate::worker::{Current, Registered, Worker};
+pub use protocol::entered;
 
 /// A connection that is silent for so long gives back what only requests need. Short, so that few hold that at once: what
 /// is given back between things that stay is of little use to the allocator.
@@ -206,7 +206,8 @@ async fn one(
 ) -> Next {
     let Scratch { head, response, edits, chain, text, timer } = scratch;
     let request = Request::new(head, &arrived.bytes);
-    let who = current.trust.resolve(client.peer_ip(), &request, chain).map(|who| who.brought(client.whence.is_brought()));
+    let who =
+        current.trust.resolve(client.peer_ip(), &request, chain).map(|who| who.brought(client.whence.is_brought()));
     let given_id = who.ok().filter(|who| who.trusted).and_then(|_| given_id(&request, listener.1));
     let mut record = Record::begin(worker, client, arrived.first_octet);
     record.spent(Phase::Head, arrived.first_octet, ring::now());

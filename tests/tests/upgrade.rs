@@ -169,7 +169,8 @@ fn sockets_of_every_kind_are_taken_and_those_of_no_use_are_closed() {
     let inode = |path: &std::path::Path| std::os::unix::fs::MetadataExt::ino(&path.metadata().expect("a socket"));
     let file = inode(&unix);
     let text = weir.text();
-    let changed = text.replace(&gone.address().to_string(), &other.address().to_string()).replace("\"gone\"", "\"new\"");
+    let changed =
+        text.replace(&gone.address().to_string(), &other.address().to_string()).replace("\"gone\"", "\"new\"");
     weir.write(&changed);
     weir.upgraded(&[]);
     assert_eq!(weir.wait_end(wait::SOON).code, Some(0));
@@ -195,8 +196,7 @@ mod heavy {
     #[test]
     fn two_workers_then_one_then_two_lose_nothing() {
         let origin = shouting();
-        let mut weir =
-            Config::forwarding(origin.url()).without_kernel().without_client_bounds().workers(2).start();
+        let mut weir = Config::forwarding(origin.url()).without_kernel().without_client_bounds().workers(2).start();
         let text = weir.text();
         let loads = [
             Load::unbroken(weir.web(), "/kept", 8),

@@ -118,8 +118,8 @@ pub trait Process: Send + Sync + 'static {
     /// Begins to accept on what was taken over, and closes what no listener has.
     fn accept(&self);
 
-    /// The key of sticky cookies, which outlives the process if another one takes over.
-    fn sticky_key(&self) -> [u8; 32];
+    /// What outlives the process if another one takes over.
+    fn secrets(&self) -> Secrets;
 
     /// Goes on in the files that now have the logs' names.
     fn reopen_logs(&self);
@@ -186,6 +186,15 @@ impl fmt::Display for Unanswered {
 
 /// Bound addresses of listeners: the listener's name, and the address as the document writes it.
 pub type Kept = Arc<BTreeSet<(Arc<str>, Arc<str>)>>;
+
+/// Keys that clients come back to.
+#[derive(Default)]
+pub struct Secrets {
+    /// Of sticky cookies.
+    pub sticky_key: Option<[u8; 32]>,
+    /// Of TLS tickets, as [`TicketBook::export`](crate::tls::TicketBook::export) gives them.
+    pub tickets: Vec<u8>,
+}
 
 /// The sockets of one bound address, on their way from one process to the next.
 #[derive(Debug)]

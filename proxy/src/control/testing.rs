@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::port::{Adopted, Beside, FirstTables, Ground, Handed, Kept, Process, Question, Refusal, Unanswered};
+use super::port::{
+    Adopted, Beside, FirstTables, Ground, Handed, Kept, Process, Question, Refusal, Secrets, Unanswered,
+};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::tls::Kept;
@@ -171,8 +173,8 @@ impl Process for Remembering {
 
     fn accept(&self) {}
 
-    fn sticky_key(&self) -> [u8; 32] {
-        [0; 32]
+    fn secrets(&self) -> Secrets {
+        Secrets::default()
     }
 
     fn reopen_logs(&self) {

@@ -20,7 +20,7 @@ use crate::config::snapshot::LogPlan;
 use crate::config::tls;
 use crate::config::value::Ceiling;
 use crate::config::{Document, Environment, Problem, Problems, Snapshot};
-use crate::control::port::{Adopted, Beside, FirstTables, Handed, Kept, Refusal};
+use crate::control::port::{Adopted, Beside, FirstTables, Handed, Kept, Refusal, Secrets};
 use crate::control::{self, Facts, Ground, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
 use crate::kernel::{Feeds, Listening};
@@ -144,10 +144,12 @@ impl Process {
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
-        let (sticky_key, inherited) = match heritage {
-            Some((sockets, key)) => (key.unwrap_or_else(random_key), Inherited::of(sockets)),
-            None => (random_key(), Inherited::default()),
-        };
+        let (sockets, secrets) = heritage.unzip();
+        let Secrets { sticky_key, tickets } = secrets.unwrap_or_default();
+        let kept = tls::Kept::serving();
+        if !tickets.is_empty() && !kept.tickets.import(&tickets) {
+            tracing::warn!("the ticket keys of the process before are not known here: TLS sessions are not resumed");
+        }
         let process = Self {
             facts: shared.facts,
             counters: shared.counters,
@@ -155,10 +157,10 @@ impl Process {
             rules: Arc::new(RuleTable::new(workers)),
             flows,
             findings,
-            tls: Arc::new(tls::Kept::serving()),
+            tls: Arc::new(kept),
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
-            sticky_key,
+            sticky_key: sticky_key.unwrap_or_else(random_key),
             limits: limit::Tables::new(secret(), epoch()),
             mailboxes: fleet.mailboxes().to_vec(),
             state: Mutex::new(State {
@@ -172,7 +174,7 @@ impl Process {
                 connections: Quota::new(0, workers),
                 listeners: HashMap::new(),
                 hands: (0..workers).map(|_| Hand::default()).collect(),
-                inherited,
+                inherited: sockets.map(Inherited::of).unwrap_or_default(),
             }),
         };
         Ok((process, fleet))
@@ -366,8 +368,8 @@ impl control::Process for Process {
         self.flush(&mut state);
     }
 
-    fn sticky_key(&self) -> [u8; 32] {
-        self.sticky_key
+    fn secrets(&self) -> Secrets {
+        Secrets { sticky_key: Some(self.sticky_key), tickets: self.tls.tickets.export() }
     }
 
     fn reopen_logs(&self) {
@@ -409,8 +411,8 @@ fn quotas(state: &mut State, document: &Document, workers: usize) -> Quotas {
     Quotas { requests: state.requests.clone(), connections: state.connections.clone(), listeners }
 }
 
-/// What a process leaves to the next one: the listeners' sockets, and the key of sticky cookies.
-pub type Heritage = (Vec<Handed>, Option<[u8; 32]>);
+/// What a process leaves to the next one: the listeners' sockets, and keys.
+pub type Heritage = (Vec<Handed>, Secrets);
 
 fn random_key() -> [u8; 32] {
     let mut key = [0; 32];

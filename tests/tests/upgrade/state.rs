@@ -74,7 +74,8 @@ fn the_state_directory_stays_locked() {
 fn what_the_old_process_denies_while_it_finishes_is_told_to_the_new_one() {
     let origin = Origin::ok("x");
     let config = Config::forwarding(origin.url()).without_kernel();
-    let config = config.tables("[[rate_limit]]\nname = \"one\"\nlimit = 1\nwindow = \"1h\"\nalgorithm = \"fixed_window\"\n");
+    let config =
+        config.tables("[[rate_limit]]\nname = \"one\"\nlimit = 1\nwindow = \"1h\"\nalgorithm = \"fixed_window\"\n");
     let mut weir = config.start();
     let mut kept = weir.client();
     let ask = weir_tests::exchange::bytes("GET", "/", &[], b"");

@@ -9,7 +9,8 @@ use crate::config::number::Time;
 use crate::config::table::config_table;
 use crate::config::text::{Name, TargetName, TargetPosition, Text};
 use crate::config::value::{
-    FieldValues, HealthKind, HealthMethod, HealthStart, ProxyProtocol, SameSite, Secret, SplitKey, StatusRange, TargetProtocol,
+    FieldValues, HealthKind, HealthMethod, HealthStart, ProxyProtocol, SameSite, Secret, SplitKey, StatusRange,
+    TargetProtocol,
 };
 
 config_table! {

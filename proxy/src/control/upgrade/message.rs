@@ -136,10 +136,24 @@ pub(super) struct Manifest {
     pub(super) home: Option<Home>,
     /// The key of sticky cookies, in hexadecimal digits.
     #[serde(default)]
-    pub(super) sticky_key: String,
+    pub(super) sticky_key: Secret,
+    /// The keys of TLS tickets, as they are kept.
+    #[serde(default)]
+    pub(super) tickets: Secret,
     /// The kernel half.
     #[serde(default)]
     pub(super) kernel: Option<(handover::Inventory, Places)>,
+}
+
+/// What is not to be seen in any log.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Secret(pub(super) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
 }
 
 /// One bound address of a listener.

@@ -13,13 +13,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::READY_MAX;
-use super::message::{Ask, FromNew, FromOld, Manifest, Places, VERSION};
+use super::message::{Ask, FromNew, FromOld, Manifest, Places, Secret, VERSION};
 use super::own::OwnSocket;
 use super::talk::{LONG, Talk, may};
 use crate::control::audit::Audit;
 use crate::control::bans::BanList;
 use crate::control::performance::PerformanceMode;
-use crate::control::port::{Handed, Process};
+use crate::control::port::{Handed, Process, Secrets};
 use crate::control::{Clock, Facts, Signal, ready};
 use crate::kernel::{Home, Kernel, handover};
 
@@ -79,8 +79,8 @@ impl Taking {
         Ok(Self { talk, manifest, descriptors: descriptors.into_iter().map(Some).collect(), deadline })
     }
 
-    /// The listeners' sockets, and the key of sticky cookies, if there is one.
-    pub fn heritage(&mut self) -> (Vec<Handed>, Option<[u8; 32]>) {
+    /// The listeners' sockets, and keys.
+    pub fn heritage(&mut self) -> (Vec<Handed>, Secrets) {
         let sockets = std::mem::take(&mut self.manifest.sockets);
         let handed = sockets.into_iter().map(|one| Handed {
             listener: one.listener.into(),
@@ -88,7 +88,9 @@ impl Taking {
             port: one.port,
             sockets: self.places(one.places),
         });
-        (handed.collect(), sticky_key(&self.manifest.sticky_key))
+        let handed = handed.collect();
+        let Manifest { sticky_key: Secret(digits), tickets: Secret(tickets), .. } = &self.manifest;
+        (handed, Secrets { sticky_key: key(digits), tickets: tickets.clone().into_bytes() })
     }
 
     /// The lock of the state directory.
@@ -227,7 +229,7 @@ impl Arrival {
 }
 
 /// A key in hexadecimal digits.
-fn sticky_key(digits: &str) -> Option<[u8; 32]> {
+fn key(digits: &str) -> Option<[u8; 32]> {
     let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     digits.as_bytes().chunks(2).map(octet).collect::<Option<Vec<_>>>()?.try_into().ok()
 }

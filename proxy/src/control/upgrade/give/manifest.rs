@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use tokio::runtime::Handle;
 
 use super::Giver;
-use crate::control::port::Handed;
-use crate::control::upgrade::message::{Manifest, Places, Sockets, VERSION};
+use crate::control::port::{Handed, Secrets};
+use crate::control::upgrade::message::{Manifest, Places, Secret, Sockets, VERSION};
 
 /// Descriptors in a row.
 #[derive(Default)]
@@ -46,7 +46,8 @@ impl Giver {
         let lock = parts.state.lock().transpose()?.map(|fd| row.add([fd]).start);
         let kernel = Handle::current().block_on(parts.kernel.give());
         let kernel = kernel.map(|given| (given.inventory, row.add(given.descriptors)));
-        let key = parts.process.sticky_key();
+        let Secrets { sticky_key, tickets } = parts.process.secrets();
+        let digits = sticky_key.iter().flatten().map(|octet| format!("{octet:02x}")).collect();
         let manifest = Manifest {
             version: VERSION,
             pid: std::process::id(),
@@ -58,7 +59,8 @@ impl Giver {
             upgrade,
             lock,
             home: parts.home.clone(),
-            sticky_key: key.iter().map(|octet| format!("{octet:02x}")).collect(),
+            sticky_key: Secret(digits),
+            tickets: Secret(String::from_utf8(tickets).unwrap_or_default()),
             kernel,
         };
         Ok((manifest, row.0))
