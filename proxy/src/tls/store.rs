@@ -129,6 +129,8 @@ pub(super) struct Index {
     wild: HashMap<Box<str>, usize>,
     /// What is shown for all other names.
     rest: Option<usize>,
+    /// What is shown to clients that ask for none.
+    nameless: Option<usize>,
     entries: Vec<Entry>,
 }
 
@@ -151,8 +153,11 @@ impl Index {
     }
 
     fn entry(&self, sni: Option<&str>) -> Option<&Entry> {
-        let named = sni.and_then(|name| self.named(name));
-        named.or(self.rest).and_then(|at| self.entries.get(at))
+        let at = match sni {
+            Some(name) => self.named(name).or(self.rest),
+            None => self.nameless,
+        };
+        self.entries.get(at?)
     }
 
     /// The entry that has this name: exactly, else by a wildcard of one label.
@@ -244,6 +249,7 @@ struct Builder {
     exact: HashMap<Box<str>, usize>,
     wild: HashMap<Box<str>, usize>,
     rest: Option<usize>,
+    nameless: Option<usize>,
     entries: Vec<(Vec<Arc<Certificate>>, usize)>,
     policies: Vec<ClientAuth>,
 }
@@ -315,17 +321,19 @@ impl Builder {
         };
         let config = self.config(&client_auth);
         self.entries.push((vec![certificate.clone()], config));
-        self.rest = Some(self.entries.len() - 1);
+        self.nameless = Some(self.entries.len() - 1);
+        // A client that asks for no name asks for no unknown one.
+        self.rest = self.nameless.filter(|_| matches!(unknown, UnknownName::Shown(_)));
     }
 
     fn finish(self) -> (Index, Vec<ClientAuth>) {
-        let Self { exact, wild, rest, entries, policies } = self;
+        let Self { exact, wild, rest, nameless, entries, policies } = self;
         let entry = |(certificates, config): (Vec<Arc<Certificate>>, usize)| {
             let policy = policies.get(config).and_then(ClientAuth::identity);
             Entry { shown: Arc::new(Shown { certificates, policy }), config }
         };
         let entries = entries.into_iter().map(entry).collect();
-        (Index { exact, wild, rest, entries }, policies)
+        (Index { exact, wild, rest, nameless, entries }, policies)
     }
 }
 

@@ -1,0 +1,1 @@
+//! Tests of certificates that change and grow old.
