@@ -1,7 +1,7 @@
 //! THE path of a request: calls every stage in order; nothing else calls them.
 //!
-//! [`connection`] takes a connection's requests one after the other; [`decide`] is the part without I/O, which explain
-//! shares; [`forward`] tries endpoints; [`relay`] moves bodies.
+//! [`entered`] brings a connection to its protocol, [`connection`] takes its requests one after the other; [`decide`] is
+//! the part without I/O, which explain shares; [`forward`] tries endpoints; [`relay`] moves bodies.
 
 mod answer;
 mod beside;
@@ -11,8 +11,10 @@ pub mod explain;
 mod forward;
 mod head;
 mod policy;
+mod protocol;
 mod record;
 mod relay;
+mod secure;
 mod tunnel;
 mod upload;
 
@@ -24,6 +26,7 @@ use self::body::ClientBody;
 use self::decide::{Asked, Decision};
 use self::head::{Arrived, NoHead};
 use self::record::Record;
+pub use protocol::entered;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
@@ -88,8 +91,8 @@ struct Exchange<'a> {
     given_id: Option<&'a [u8]>,
 }
 
-/// Serves a connection to its end.
-pub async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
+/// Serves a connection that speaks HTTP/1 to its end.
+async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
     while wait_lean(&worker, &client).await {
         let more = Box::pin(active(&worker, &client)).await;
         if !more {

@@ -2,8 +2,10 @@
 
 mod budget;
 mod pool;
+mod secure;
 mod upstream;
 
 pub use budget::Budget;
+pub use secure::secure;
 pub use pool::{Bounds, Dropped, Key, Parked, Pool, Seen};
 pub use upstream::{Upstream, exchange_fault};

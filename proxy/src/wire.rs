@@ -10,10 +10,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::buf::{Chunk, SendBuf};
 use crate::ring::Socket;
 
+mod tls;
+
+pub use tls::{Failure, Tls};
+
 /// What carries an exchange's octets.
 pub enum Wire {
     /// A socket, as it is.
     Plain(Socket),
+    /// A socket with TLS above it.
+    Tls(Box<Tls>),
 }
 
 impl Wire {
@@ -21,7 +27,21 @@ impl Wire {
     pub fn socket(&self) -> Option<&Socket> {
         match self {
             Self::Plain(socket) => Some(socket),
+            Self::Tls(tls) => Some(tls.socket()),
         }
+    }
+
+    /// The TLS of its own.
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// Whether the stream has ended without the peer's saying so, where it could have: what came may be a part.
+    pub fn was_cut(&self) -> bool {
+        self.tls().is_some_and(Tls::was_cut)
     }
 
     /// The next received octets, `None` at the peer's end of stream; an error once all octets before it are taken.
@@ -31,6 +51,7 @@ impl Wire {
     pub async fn recv(&self) -> io::Result<Option<Chunk>> {
         match self {
             Self::Plain(socket) => socket.recv().await,
+            Self::Tls(tls) => tls.recv().await,
         }
     }
 
@@ -38,6 +59,7 @@ impl Wire {
     pub fn try_recv(&self) -> Option<io::Result<Option<Chunk>>> {
         match self {
             Self::Plain(socket) => socket.try_recv(),
+            Self::Tls(tls) => tls.try_recv(),
         }
     }
 
@@ -45,6 +67,7 @@ impl Wire {
     pub fn unread(&self, octets: Chunk) {
         match self {
             Self::Plain(socket) => socket.unread(octets),
+            Self::Tls(tls) => tls.unread(octets),
         }
     }
 
@@ -52,6 +75,7 @@ impl Wire {
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Plain(socket) => socket.is_quiet(),
+            Self::Tls(tls) => tls.is_quiet(),
         }
     }
 
@@ -59,6 +83,7 @@ impl Wire {
     pub async fn failed(&self) {
         match self {
             Self::Plain(socket) => socket.failed().await,
+            Self::Tls(tls) => tls.socket().failed().await,
         }
     }
 
@@ -75,6 +100,7 @@ impl Wire {
     pub fn begin_send(&self, octets: SendBuf) {
         match self {
             Self::Plain(socket) => socket.begin_send(octets),
+            Self::Tls(tls) => tls.begin_send(octets),
         }
     }
 
@@ -85,6 +111,7 @@ impl Wire {
     pub async fn flush(&self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.flush().await,
+            Self::Tls(tls) => tls.flush().await,
         }
     }
 
@@ -92,6 +119,7 @@ impl Wire {
     pub fn sent(&self) -> u64 {
         match self {
             Self::Plain(socket) => socket.sent(),
+            Self::Tls(tls) => tls.sent(),
         }
     }
 
@@ -99,6 +127,7 @@ impl Wire {
     pub fn received(&self) -> u64 {
         match self {
             Self::Plain(socket) => socket.received(),
+            Self::Tls(tls) => tls.received(),
         }
     }
 
@@ -106,6 +135,7 @@ impl Wire {
     pub fn acknowledged(&self) -> Option<u64> {
         match self {
             Self::Plain(socket) => socket.acknowledged(),
+            Self::Tls(tls) => tls.socket().acknowledged(),
         }
     }
 
@@ -113,6 +143,7 @@ impl Wire {
     pub fn set_linger_reset(&self) {
         match self {
             Self::Plain(socket) => socket.set_linger_reset(),
+            Self::Tls(tls) => tls.set_linger_reset(),
         }
     }
 
@@ -123,6 +154,7 @@ impl Wire {
     pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.shutdown(how).await,
+            Self::Tls(tls) => tls.shutdown(how).await,
         }
     }
 }
@@ -131,6 +163,7 @@ impl AsFd for Wire {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Plain(socket) => socket.as_fd(),
+            Self::Tls(tls) => tls.socket().as_fd(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod findings;
 mod fleet;
+mod handshakes;
 mod kernel;
 mod life;
 mod message;
@@ -33,8 +34,10 @@ use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::tls::Stores;
 use crate::transport::{Bounds, Budget, Pool, Upstream};
+use crate::wire::{Tls, Wire};
 
 pub use fleet::{Fleet, FleetError, Shared, cores};
+pub use handshakes::{Handshakes, UnderWay};
 pub use message::{Adoption, Message, NewSocket, Quotas};
 pub use process::Process;
 pub use wall::Wall;
@@ -83,6 +86,8 @@ pub struct Worker {
     active: Cell<usize>,
     /// Octets of request bodies that may still be kept for another try.
     pub replay_room: Cell<u64>,
+    /// TLS handshakes with clients that are under way.
+    pub handshakes: Handshakes,
     draining: Cell<bool>,
     /// Listening sockets that may still bring connections.
     accepting: Cell<usize>,
@@ -240,6 +245,14 @@ impl Current {
 
     fn with_geoip(&self, geoip: Arc<GeoIp>) -> Self {
         Self { geoip, ..self.clone() }
+    }
+
+    /// What carries the octets of a connection of `listener`.
+    fn wire(&self, socket: ring::Socket, listener: &str) -> Wire {
+        match self.tls.of(listener) {
+            Some(_) => Wire::Tls(Box::new(Tls::new(socket))),
+            None => Wire::Plain(socket),
+        }
     }
 
     /// Bounds of the pool of idle upstream connections.

@@ -78,6 +78,12 @@ reasons! {
     RequestBodyTimeout, "request_body_timeout", 408, Client, "cD", "the body did not arrive in time";
     ClientTooSlow, "client_too_slow", 0, Client, "cD", "the client took the response too slowly";
     BodyTooLarge, "body_too_large", 413, Client, "PD", "the body is too large";
+    TlsTimeout, "tls_timeout", 0, Client, "cR", "the TLS handshake took too long";
+    TlsVersion, "tls_version", 0, Client, "PR", "the client speaks no TLS version that is spoken here";
+    TlsAlpn, "tls_alpn", 0, Client, "PR", "the client speaks no protocol that is offered here";
+    TlsUnknownSni, "tls_unknown_sni", 0, Client, "PR", "there is no certificate for the name that the client asks for";
+    TlsClientCert, "tls_client_cert", 0, Client, "PR", "the client's certificate is missing or not trusted";
+    TlsError, "tls_error", 0, Client, "PR", "the TLS handshake failed";
     ConnectionLimit, "connection_limit", 0, Policy, "PC", "too many connections";
     Overloaded, "overloaded", 503, Us, "RC", "too many requests in flight";
 
@@ -99,6 +105,9 @@ reasons! {
     UpstreamConnectRefused, "upstream_connect_refused", 502, Upstream, "SC", "the upstream refused the connection";
     UpstreamUnreachable, "upstream_unreachable", 502, Upstream, "SC", "the upstream is unreachable";
     UpstreamConnectTimeout, "upstream_connect_timeout", 504, Upstream, "sC", "the upstream did not accept in time";
+    UpstreamTlsTimeout, "upstream_tls_timeout", 504, Upstream, "sC", "the TLS handshake with the upstream took too long";
+    UpstreamTlsFailed, "upstream_tls_failed", 502, Upstream, "SC", "the TLS handshake with the upstream failed";
+    UpstreamCertInvalid, "upstream_cert_invalid", 502, Upstream, "SC", "the upstream's certificate is not valid for it";
     UpstreamClosed, "upstream_closed", 502, Upstream, "SH", "the upstream closed before its response";
     UpstreamReset, "upstream_reset", 502, Upstream, "SH", "the upstream reset the connection";
     UpstreamResponseHeaderTimeout, "upstream_response_header_timeout", 504, Upstream, "sH", "the upstream's response did not begin in time";

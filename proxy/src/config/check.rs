@@ -15,7 +15,7 @@ use super::reader::{Reader, nearest};
 use super::value::{AccessLogFormat, AccessLogOutput, Bind, Protocol, is_token};
 pub(super) use kernel::{kernel, kernel_syn};
 pub(super) use limit::{deny_response, kernel_tier, rate_limit};
-pub(super) use tls::{listed_certificate, listener_tls};
+pub(super) use tls::{listed_certificate, listener_tls, target_tls};
 
 pub(super) fn document(document: &mut Document, reader: &mut Reader) {
     unique(reader, document.listeners.iter().map(|one| (one.name.as_str(), "name", &one.at)));
@@ -164,6 +164,10 @@ pub(super) fn target(target: &mut Target, reader: &mut Reader) {
         (None, None) => reader.push(target.at.problem("", "needs a url or a static answer")),
         (Some(_), Some(answer)) => reader.push(answer.at.problem("", "has both a url and a static answer")),
         _ => (),
+    }
+    let is_https = |url: &String| url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+    if let Some(tls) = target.tls.as_ref().filter(|_| !target.url.as_ref().is_some_and(is_https)) {
+        reader.push(tls.at.problem("", "needs a url that is https://"));
     }
     let both = target.static_.as_ref().filter(|answer| answer.body.is_some() && answer.template.is_some());
     if let Some(answer) = both {

@@ -28,7 +28,7 @@ pub use pages::{ErrorPages, Template};
 pub use rate_limit::{DenyResponse, KernelTier, RateLimit};
 pub use route::{FieldMatch, HeaderEdits, Redirect, RequestHeaders, ResponseHeaders, Rewrite, Route, RouteLimits};
 pub use rule::RuleKeys;
-pub use target::{Health, Outlier, Split, StaticAnswer, Sticky, Target};
+pub use target::{Health, Outlier, Split, StaticAnswer, Sticky, Target, TargetTls};
 pub use tls::{ListedCertificate, ListenerTls};
 
 use super::check;

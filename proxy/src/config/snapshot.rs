@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::raw::{ErrorPages, Limits, Retry, Timeouts};
 use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
+use super::tls::Outgoings;
 use super::{Document, Problems};
 use crate::files::{LogSettings, Output};
 use crate::policy::identity::Trust;
@@ -256,17 +257,19 @@ fn bodies(document: &Document) -> HashMap<&str, Arc<[u8]>> {
 struct TargetCompiler<'a> {
     templates: HashMap<&'a str, Arc<[u8]>>,
     environment: Environment<'a>,
+    outgoings: Outgoings,
 }
 
 impl<'a> TargetCompiler<'a> {
     fn new(document: &'a Document, environment: Environment<'a>) -> Self {
-        Self { templates: bodies(document), environment }
+        Self { templates: bodies(document), environment, outgoings: Outgoings::default() }
     }
 
     fn compile(&self, route: &super::raw::Route, problems: &mut Problems) -> Option<Arc<Groups>> {
         let context = Context {
             template: &|name| self.templates.get(name).cloned(),
             secret: &secret,
+            tls: &|secure| self.outgoings.of(secure.raw, secure.host, secure.alpn),
             generated_key: self.environment.sticky_key,
         };
         groups::compile(route, &context, problems)

@@ -1,5 +1,7 @@
 //! What listeners show and ask over TLS, read from the files that the document names.
 
+mod outgoing;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
@@ -19,6 +21,8 @@ use crate::tls::{
     Certificate, ClientAuth, Demand, Flaw, KeyLogs, Material, Names, Offer, Store, Stores, TicketBook, UnknownName,
     generate,
 };
+
+pub(super) use outgoing::Outgoings;
 
 /// Octets that a file in PEM may have.
 const PEM_MAX: u64 = 4 << 20;

@@ -130,6 +130,11 @@ impl Client {
         self.tls.get()
     }
 
+    /// The scheme of what is asked for on it.
+    pub fn scheme(&self) -> &'static str {
+        if self.secured().is_some() { "https" } else { "http" }
+    }
+
     /// Says what it is doing now.
     pub fn set_doing(&self, doing: Doing) {
         self.doing.set(doing);

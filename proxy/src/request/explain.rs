@@ -7,16 +7,17 @@ use serde_json::{Value, json};
 use super::decide::{Asked, Decided, Decision, KeyView};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::Snapshot;
-use crate::config::value::Bind;
+use crate::config::value::{Bind, Protocol};
 use crate::control::{Ground, Question, Unanswered};
 use crate::http::{Head, HeadLimits, Paths, Request, normalise_host, parse_request};
 use crate::policy::geoip::GeoIp;
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::rule::{self, Judged};
-use crate::policy::{Facts, Source};
+use crate::policy::{Facts, Source, Tls};
 use crate::route::{Considered, Explanation, Query, Verdict};
 use crate::target::explain::rows;
 use crate::target::{Ask, Balancers, RouteLive};
+use crate::tls::Version;
 use crate::worker::clock;
 
 /// Answers a question. Nothing is charged, counted or moved.
@@ -58,7 +59,10 @@ fn listener(snapshot: &Snapshot, question: &Question) -> Result<usize, Unanswere
         // A host that is none is refused where the request is read.
         let _ = normalise_host(asked_host(question).as_bytes(), &mut host);
         let serves = |at: &usize| snapshot.table.check_host(*at, &host).is_ok();
-        let first = (0..snapshot.listeners.len()).find(serves).or(snapshot.listeners.first().map(|_| 0));
+        let scheme = question.url.split_once("://").map(|(scheme, _)| scheme);
+        let speaks = |at: &usize| scheme.is_none_or(|word| snapshot.document.listeners[*at].protocol.word() == word);
+        let all = || 0..snapshot.listeners.len();
+        let first = all().find(|at| serves(at) && speaks(at)).or_else(|| all().find(serves)).or(all().next());
         return first.ok_or_else(|| bad(Some("listener"), "the configuration has no listener"));
     };
     let found = snapshot.listeners.iter().position(|plan| *plan.name == **name);
@@ -83,13 +87,13 @@ fn octets(question: &Question) -> Result<Vec<u8>, Unanswered> {
     }
     let (host, target) = match question.url.split_once("://") {
         None => (None, question.url.clone()),
-        Some(("http", rest)) => {
+        Some(("http" | "https", rest)) => {
             let cut = rest.find(['/', '?']).unwrap_or(rest.len());
             let (host, path) = rest.split_at(cut);
             let slash = if path.starts_with('/') { "" } else { "/" };
             (Some(host), format!("{slash}{path}"))
         }
-        Some(_) => return Err(bad(Some("url"), "only http URLs are served")),
+        Some(_) => return Err(bad(Some("url"), "only http and https URLs are served")),
     };
     let target = target.split('#').next().unwrap_or_default().to_owned();
     let mut octets = format!("{} {target} HTTP/1.1\r\n", question.method).into_bytes();
@@ -197,7 +201,10 @@ fn facts<'f>(
         listener: &raw.name,
         port: port.unwrap_or_default(),
         protocol: raw.protocol,
-        tls: None,
+        tls: (raw.protocol == Protocol::Https).then_some(Tls {
+            version: Version::Tls13.text(),
+            sni: Some(asked.request.host()).filter(|host| !host.is_empty()),
+        }),
         geoip: Some(geoip),
     })
 }

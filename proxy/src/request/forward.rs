@@ -246,7 +246,12 @@ impl Forward<'_, '_> {
     fn report(&self, picked: &Picked, failed: &Failed) {
         let (now, inflight) = (ring::now(), &picked.inflight);
         let report = match failed.fault.reason {
-            Reason::UpstreamConnectRefused | Reason::UpstreamUnreachable | Reason::UpstreamConnectTimeout => {
+            Reason::UpstreamConnectRefused
+            | Reason::UpstreamUnreachable
+            | Reason::UpstreamConnectTimeout
+            | Reason::UpstreamTlsTimeout
+            | Reason::UpstreamTlsFailed
+            | Reason::UpstreamCertInvalid => {
                 inflight.connect_failed(now)
             }
             Reason::UpstreamResponseHeaderTimeout | Reason::UpstreamTryTimeout => {

@@ -13,7 +13,7 @@ use crate::policy::finding::{Action, Denial, Kind};
 use crate::policy::identity::Identity;
 use crate::policy::limit::{self, Charge, Wait};
 use crate::policy::tier::Tiered;
-use crate::policy::{Facts, Rule, Source};
+use crate::policy::{Facts, Rule, Source, Tls};
 use crate::ring::{self, Either, select2, sleep_until};
 
 /// Which rule refused a request.
@@ -103,8 +103,8 @@ impl<'a> Exchange<'a> {
             peer: self.client.peer_ip(),
             listener: &self.listener.1.name,
             port: self.client.port,
-            protocol: Protocol::Http,
-            tls: None,
+            protocol: if self.client.secured().is_some() { Protocol::Https } else { Protocol::Http },
+            tls: self.client.secured().map(|tls| Tls { version: tls.version.text(), sni: tls.sni.as_deref() }),
             geoip: Some(&self.current.geoip),
         })
     }

@@ -13,7 +13,7 @@ use crate::http::{Request, Version};
 use crate::listen::Client;
 use crate::ring;
 use crate::trace::flow::{Verdict, is_denial};
-use crate::trace::{Fields, Outcome, Phases};
+use crate::trace::{Fields, Outcome, Phases, Tls};
 use crate::worker::Worker;
 
 /// The facts of a request in progress.
@@ -165,6 +165,13 @@ impl Record {
             http_version: Some(match request.version() {
                 Version::Http10 => "1.0",
                 Version::Http11 => "1.1",
+            }),
+            tls: client.secured().map(|tls| Tls {
+                version: tls.version.text(),
+                cipher: tls.cipher,
+                alpn: tls.alpn.as_deref(),
+                resumed: tls.resumed,
+                sni: tls.sni.as_deref(),
             }),
             method: Some(request.method()),
             host: Some(request.host().as_bytes()),

@@ -121,6 +121,8 @@ impl Exchange<'_> {
             }
             match self.receive(&body).await? {
                 Some(chunk) => body.first = Some(chunk),
+                // What the connection's end delimits is whole only if the peer says that it is the end.
+                None if body.upstream.socket.was_cut() => return Err(Fault::new(Reason::UpstreamBodyTruncated)),
                 None => {
                     body.reader.end_of_input()?;
                     return self.finish(&mut body).await;

@@ -9,10 +9,11 @@ use super::health::Check;
 use super::outlier::Rules;
 use super::sticky::Sticky;
 use crate::config::value::{Balance, HashKey};
+use crate::tls::Outgoing;
 
 mod compile;
 
-pub use compile::{Context, compile};
+pub use compile::{Context, Secure, compile};
 
 /// The group model of one route: immutable, shared by every worker of a generation.
 #[derive(Debug)]
@@ -88,15 +89,17 @@ pub enum Kind {
     Static(Arc<Static>),
 }
 
-/// An http origin (RFC 6454 section 4: scheme, host, port).
+/// An origin (RFC 6454 section 4: scheme, host, port).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Origin {
     /// Host and port as written: the Host a request gets, and the ketama ring's name.
     pub authority: Box<str>,
     /// A name for the resolver, or an address.
     pub host: Host,
-    /// 80 unless written.
+    /// 80, or 443 over TLS, unless written.
     pub port: u16,
+    /// What its sessions go by, if its scheme is https.
+    pub tls: Option<Arc<Outgoing>>,
 }
 
 /// The host of an origin.
@@ -157,6 +160,13 @@ impl Balance {
     pub fn is_weighted(self) -> bool {
         let weighted = [Self::WeightedRoundRobin, Self::WeightedRandom, Self::WeightedLeastActiveRequests];
         self.picks_endpoints() || weighted.contains(&self)
+    }
+}
+
+impl Origin {
+    /// The scheme of its URL.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 }
 

@@ -156,7 +156,7 @@ pub(super) fn read_chain(octets: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     read.map_err(|error| Flaw::new("cert", format!("is not PEM: {error}")))
 }
 
-fn read_key(octets: &[u8]) -> Result<PrivateKeyDer<'static>, Flaw> {
+pub(super) fn read_key(octets: &[u8]) -> Result<PrivateKeyDer<'static>, Flaw> {
     PrivateKeyDer::from_pem_slice(octets).map_err(|error| match error {
         pem::Error::NoItemsFound => Flaw::new("key", "holds no private key, or one that is encrypted"),
         other => Flaw::new("key", format!("is not PEM: {other}")),

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::pool::{Key, Parked, Seen};
@@ -11,6 +12,7 @@ use crate::http::Response;
 use crate::listen::Flow;
 use crate::ring::{self, Endpoint, Timer};
 use crate::target::{Connection, EndpointId};
+use crate::tls::Outgoing;
 use crate::wire::Wire;
 
 /// A connection to an endpoint, idle or carrying one exchange.
@@ -49,7 +51,7 @@ impl Upstream {
             Ok(Err(error)) => return Err(dial_fault(&error)),
             Err(_) => return Err(Fault::new(Reason::UpstreamConnectTimeout).retry(Retry::Safe)),
         };
-        let key = Key { address };
+        let key = Key { address, tls: None };
         Ok(Box::new(Self {
             flow: None,
             socket: Wire::Plain(socket),
@@ -61,6 +63,18 @@ impl Upstream {
             told_idle: Cell::new(None),
             place,
         }))
+    }
+
+    /// Makes a TLS handshake within `limit` (zero: no limit), after which its octets go by TLS.
+    ///
+    /// # Errors
+    /// Too slow, failed, or a certificate that is not valid: all safe to retry.
+    pub async fn secure(mut self: Box<Self>, outgoing: &Arc<Outgoing>, limit: Duration) -> Result<Box<Self>, Fault> {
+        let Wire::Plain(socket) = self.socket else { return Ok(self) };
+        let (wire, _) = super::secure(socket, outgoing, &self.timer, limit).await?;
+        self.socket = wire;
+        self.key.tls = Some(outgoing.clone());
+        Ok(self)
     }
 
     /// An exchange begins on it.
@@ -95,7 +109,9 @@ impl Parked for Upstream {
     /// this turn of the loop; no system call asks again.
     fn seen(&self) -> Seen {
         match self.socket.try_recv() {
-            None => Seen::Nothing,
+            None if self.socket.is_quiet() => Seen::Nothing,
+            // A part of a record: what it will be, nobody asked for.
+            None => Seen::Data,
             Some(Ok(Some(_))) => Seen::Data,
             Some(Ok(None) | Err(_)) => Seen::End,
         }

@@ -13,7 +13,6 @@ use crate::listen::{Client, Counted, Crowded, Held, Member, Place, Told};
 use crate::policy::finding::{Denial, Kind};
 use crate::request;
 use crate::ring::{self, Listener, Socket, sleep_until};
-use crate::wire::Wire;
 
 /// How long handshakes that were under way when a listener closed have to complete.
 const HANDSHAKE: Duration = Duration::from_millis(250);
@@ -89,12 +88,12 @@ impl Worker {
             Err(refused) => return self.refuse(&socket, listener, port, peer, refused),
         };
         let flow = self.flows.accepted(&socket, listener);
-        let client = Client::new(Wire::Plain(socket), peer, flow, listener.clone(), port, held);
+        let client = Client::new(current.wire(socket, listener), peer, flow, listener.clone(), port, held);
         if self.is_draining() || self.retired.borrow().contains_key(listener) {
             client.tell(Told::Finish);
         }
         let registered = self.register(&client);
-        ring::spawn(request::connection(self.clone(), client, registered));
+        ring::spawn(request::entered(self.clone(), client, registered));
     }
 
     /// A connection's places: in the process, at its listener, and among its peer's.

@@ -200,6 +200,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         clients: RefCell::default(),
         active: Cell::new(0),
         replay_room: Cell::new(REPLAY_MAX / shared.counters.len().max(1) as u64),
+        handshakes: super::Handshakes::default(),
         draining: Cell::new(false),
         accepting: Cell::new(0),
         empty: ring::Event::new(),

@@ -97,6 +97,7 @@ labels! {
     Policy, "policy", "waiting because of a rate limit";
     Queue, "queue", "waiting for a free endpoint";
     Connect, "connect", "opening an upstream connection";
+    Tls, "tls", "the TLS handshake of a new upstream connection";
     Send, "send", "endpoint chosen to request head and body sent";
     Wait, "wait", "request sent to the response's head";
     Receive, "receive", "the response's head to its last octet";
@@ -113,6 +114,7 @@ labels! {
     Connections, "connections_max", "a connection was refused";
     ConnectionsPerClient, "per_client_max", "a connection was refused as one too many of its peer";
     HandshakingPerClient, "handshaking_per_client_max", "a connection was refused as one too many of its peer without a request";
+    Handshakes, "handshakes_max", "a connection waited because as many TLS handshakes were under way as may be";
     RequestsPerClient, "requests_per_client_max", "a request was refused as one too many of its client in flight";
     ClientsCounted, "clients_counted", "a client was not counted because there was no room in the table";
     Requests, "requests_max", "a request was refused as one too many in flight";

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::config::raw::{ListedCertificate, ListenerTls};
+use crate::config::raw::{ListedCertificate, ListenerTls, TargetTls};
 use crate::config::reader::Reader;
 use crate::config::value::{ClientAuthMode, HostPattern};
 
@@ -33,5 +33,17 @@ pub(in crate::config) fn listed_certificate(certificate: &mut ListedCertificate,
         [("client_ca", client_ca), ("client_crl", client_crl)].into_iter().filter(|(_, path)| off && path.is_some())
     {
         reader.push(at.problem(key, format!("{key} needs client_auth = \"request\" or \"require\"")));
+    }
+}
+
+pub(in crate::config) fn target_tls(tls: &mut TargetTls, reader: &mut Reader) {
+    let TargetTls { at, verify, ca, client_cert, client_key, .. } = tls;
+    let relations = [
+        (!*verify && ca.is_some(), "ca", "tls.ca has no effect with verify = false"),
+        (client_cert.is_some() && client_key.is_none(), "client_cert", "tls.client_cert needs a client_key"),
+        (client_key.is_some() && client_cert.is_none(), "client_key", "tls.client_key needs a client_cert"),
+    ];
+    for (_, key, message) in relations.into_iter().filter(|(wrong, ..)| *wrong) {
+        reader.push(at.problem(key, message));
     }
 }

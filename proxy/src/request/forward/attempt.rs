@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Exchange;
@@ -20,6 +21,8 @@ use crate::http::{Before, Connection, Edits, Forwarding, RequestOut, ResponseHea
 use crate::listen::{Flow, deadline};
 use crate::ring;
 use crate::target::Picked;
+use crate::target::groups::Origin;
+use crate::tls::Outgoing;
 use crate::transport::{Key, Upstream, exchange_fault};
 
 /// One try.
@@ -84,8 +87,11 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
 
     /// The host of the target's URL.
     fn host(&self) -> &str {
-        let target = &self.forward.live.groups().targets[usize::from(self.picked.target)];
-        target.origin().map_or("", |origin| host_of(&origin.authority))
+        self.origin().map_or("", |origin| host_of(&origin.authority))
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.forward.live.groups().targets[usize::from(self.picked.target)].origin()
     }
 
     fn failed(&self, fault: Fault, on_reused: bool, progress: &Progress, began: Instant) -> Tried {
@@ -100,8 +106,9 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         let counters = &exchange.worker.counters;
         let unusable = Fault::new(Reason::InternalError);
         let address = self.picked.address.ok_or(unusable)?;
+        let key = Key { address, tls: self.origin().and_then(|origin| origin.tls.clone()) };
         if !self.fresh_only
-            && let Some(upstream) = exchange.worker.pool.borrow_mut().take(&Key { address }, ring::now())
+            && let Some(upstream) = exchange.worker.pool.borrow_mut().take(&key, ring::now())
         {
             counters.upstream_reuses.add(1);
             upstream.begin();
@@ -120,8 +127,26 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         let late = Fault::new(Reason::RequestTimeout);
         let mut upstream = dialled.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))??;
         upstream.flow = upstream.socket.socket().and_then(|socket| exchange.worker.flows.dialled(socket, self.host()));
+        if let Some(outgoing) = &key.tls {
+            upstream = self.secure(upstream, outgoing, record).await?;
+        }
         upstream.begin();
         Ok(upstream)
+    }
+
+    async fn secure(
+        &self,
+        upstream: Box<Upstream>,
+        outgoing: &Arc<Outgoing>,
+        record: &mut Record,
+    ) -> Result<Box<Upstream>, Fault> {
+        let exchange = self.forward.exchange;
+        let began = ring::now();
+        let handshake = Box::pin(upstream.secure(outgoing, exchange.rules.timeouts.connect_tls));
+        let secured = exchange.client.within(exchange.deadline, handshake).await;
+        record.spent(Phase::Tls, began, ring::now());
+        let late = Fault::new(Reason::RequestTimeout);
+        secured.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))?
     }
 
     /// The exchange itself. `Some`: the connection may be used again, for so long.
@@ -259,7 +284,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                 },
                 peer: &exchange.client.peer_text,
                 before: exchange.before(),
-                proto: "http",
+                proto: exchange.client.scheme(),
                 port: exchange.client.port,
             },
             request_id: exchange.id_header(),
@@ -316,7 +341,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         let max = self.forward.live.groups().limits.connections_max;
         if !upstream.is_wanted_elsewhere(max) && !exchange.worker.is_draining() {
             let bounds = exchange.current.pool_bounds();
-            exchange.worker.pool.borrow_mut().put(upstream.key, upstream, ring::now(), idle, bounds);
+            exchange.worker.pool.borrow_mut().put(upstream.key.clone(), upstream, ring::now(), idle, bounds);
         }
     }
 

@@ -206,7 +206,8 @@ impl Attempt<'_, '_, '_> {
         let unix = worker.wall.unix_ns(ring::now()) / 1_000_000_000;
         let side = groups.side_name(self.forward.choice.group);
         let mut value = Vec::new();
-        sticky.set_cookie(endpoint.sticky_hash, side, unix, false, &mut value);
+        let secure = self.forward.exchange.client.secured().is_some();
+        sticky.set_cookie(endpoint.sticky_hash, side, unix, secure, &mut value);
         edits.add(b"Set-Cookie", &value);
     }
 

@@ -165,11 +165,13 @@ shown! {
     raw::RequestHeaders { remove }, pairs set, pairs add, pairs default;
     raw::ResponseHeaders { remove, always }, pairs set, pairs add, pairs default;
     raw::StaticAnswer { status, body, template }, pairs headers;
+    raw::TargetTls { verify, ca, server_name, client_cert, client_key };
     raw::Split { key }, pairs weights;
     raw::Sticky { cookie, ttl, same_site, keys };
     raw::RouteLimits { body_max, inflight_max, connections_max, queue_max, queue_timeout };
     raw::TimeoutsOverlay {
-        head, keepalive, body, send, request, tunnel, connect, response_header, write, read, expect, linger
+        tls, head, keepalive, body, send, request, tunnel, connect, connect_tls, response_header, write, read, expect,
+        linger
     }, "try" = try_;
     raw::RetryOverlay { attempts, statuses, non_idempotent, body_max, budget, backoff };
     raw::Health {
@@ -205,7 +207,7 @@ pub(super) fn route(route: &raw::Route) -> Object {
 pub(super) fn target(target: &raw::Target) -> Object {
     object!(
         target,
-        raw::Target { name, enabled, url, position, priority_group, weight, split, request_headers, health },
+        raw::Target { name, enabled, url, tls, position, priority_group, weight, split, request_headers, health },
         "static" = static_
     )
 }
