@@ -6,6 +6,6 @@ mod secure;
 mod upstream;
 
 pub use budget::Budget;
-pub use secure::secure;
 pub use pool::{Bounds, Dropped, Key, Parked, Pool, Seen};
+pub use secure::secure;
 pub use upstream::{Upstream, exchange_fault};

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::raw::{ErrorPages, Limits, Retry, Timeouts};
-use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::tls::Outgoings;
+use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::{Document, Problems};
 use crate::files::{LogSettings, Output};
 use crate::policy::identity::Trust;
