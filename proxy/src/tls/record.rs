@@ -24,7 +24,6 @@ pub(super) const OVERHEAD: usize = HEADER + EXPLICIT + TAG;
 
 /// The content type of records.
 pub(super) mod content {
-    pub(crate) const CHANGE_CIPHER_SPEC: u8 = 20;
     pub(crate) const ALERT: u8 = 21;
     pub(crate) const HANDSHAKE: u8 = 22;
     pub(crate) const APPLICATION_DATA: u8 = 23;

@@ -292,7 +292,7 @@ fn sessions(raw: &RawTarget, host: &Host, context: &Context<'_>, problems: &mut 
         Host::Address(ip) => ip.to_string(),
         Host::Name(name) => name.to_string(),
     };
-    let own = raw.tls.as_deref();
+    let own = raw.tls.as_ref();
     let made = (context.tls)(Secure { raw: own, host: &host, alpn: vec![b"http/1.1".to_vec()] });
     let refused = |flaw: &Flaw| {
         let message = format!("tls.{} {}", flaw.key, flaw.why);
