@@ -3,6 +3,7 @@
 mod watch;
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,13 +78,7 @@ impl Certificates {
         for offer in offers(&self.stores.borrow()) {
             ends.insert(offer.source.to_string(), left(&offer.certificate, now).max(0).cast_unsigned());
         }
-        let mut ends: Vec<_> = ends.into_iter().collect();
-        if ends.len() > SERIES_MAX {
-            ends.sort_by_key(|(_, left)| *left);
-            let first = ends.split_off(SERIES_MAX).into_iter().next();
-            ends.extend(first.map(|(_, left)| (OTHER.to_owned(), left)));
-        }
-        ends
+        fold(ends.into_iter().collect(), SERIES_MAX)
     }
 
     /// How often an OCSP response was left out, by why.
@@ -240,14 +235,24 @@ fn left(certificate: &Certificate, now: i64) -> i64 {
     certificate.valid().end().saturating_sub(now)
 }
 
-fn is_expiring(certificate: &Certificate, now: i64) -> bool {
-    let valid = certificate.valid();
+/// The `max` that end first, and of the rest the first as one.
+fn fold(mut ends: Vec<(String, u64)>, max: usize) -> Vec<(String, u64)> {
+    if ends.len() > max {
+        ends.sort_by_key(|(_, left)| *left);
+        let first = ends.split_off(max).into_iter().next();
+        ends.extend(first.map(|(_, left)| (OTHER.to_owned(), left)));
+    }
+    ends
+}
+
+/// Whether who is valid in this time should have a successor by now.
+fn is_ending(valid: &RangeInclusive<i64>, now: i64) -> bool {
     let life = valid.end().saturating_sub(*valid.start());
-    left(certificate, now) < EXPIRING_S.min(life / 5)
+    valid.end().saturating_sub(now) < EXPIRING_S.min(life / 5)
 }
 
 fn expiring(stores: &Stores, now: i64) -> Option<String> {
-    let mut found: Vec<_> = offers(stores).filter(|offer| is_expiring(&offer.certificate, now)).collect();
+    let mut found: Vec<_> = offers(stores).filter(|offer| is_ending(offer.certificate.valid(), now)).collect();
     found.sort_by_key(|offer| left(&offer.certificate, now));
     let first = found.first()?;
     let left = left(&first.certificate, now);

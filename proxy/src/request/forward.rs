@@ -251,9 +251,7 @@ impl Forward<'_, '_> {
             | Reason::UpstreamConnectTimeout
             | Reason::UpstreamTlsTimeout
             | Reason::UpstreamTlsFailed
-            | Reason::UpstreamCertInvalid => {
-                inflight.connect_failed(now)
-            }
+            | Reason::UpstreamCertInvalid => inflight.connect_failed(now),
             Reason::UpstreamResponseHeaderTimeout | Reason::UpstreamTryTimeout => {
                 inflight.head_timed_out(failed.took, now)
             }

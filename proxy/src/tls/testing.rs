@@ -1,5 +1,6 @@
 //! Authorities, certificates and what is said of them, for tests.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
@@ -14,7 +15,7 @@ use x509_ocsp::{
     SingleResponse, Version,
 };
 
-use super::Certificate;
+use super::{Certificate, ClientAuth, Material, Offer, Store, TicketBook, UnknownName};
 
 const DAY: u64 = 86_400;
 
@@ -150,4 +151,22 @@ impl Made {
     pub(crate) fn certificate(&self) -> Certificate {
         Certificate::from_pem(self.chain.as_bytes(), self.key.as_bytes()).expect("a certificate")
     }
+}
+
+/// A listener's store of these certificates, by where they come from.
+pub(crate) fn store_of(certificates: &[(&str, Made)]) -> Store {
+    let offers = certificates.iter().map(|(source, made)| {
+        let certificate = Arc::new(made.certificate());
+        let names = certificate.names().clone();
+        Offer { source: (*source).into(), certificate, names, client_auth: ClientAuth::Off, default: false }
+    });
+    let material = Material {
+        offers: offers.collect(),
+        unknown: UnknownName::Refused,
+        tls12: true,
+        alpn: Vec::new(),
+        tickets: TicketBook::default().of("web", Duration::from_secs(3600)),
+        key_log: Arc::new(rustls::NoKeyLog {}),
+    };
+    Store::build(material).expect("a store")
 }

@@ -296,10 +296,9 @@ fn sessions(raw: &RawTarget, host: &Host, context: &Context<'_>, problems: &mut 
     let made = (context.tls)(Secure { raw: own, host: &host, alpn: vec![b"http/1.1".to_vec()] });
     let refused = |flaw: &Flaw| {
         let message = format!("tls.{} {}", flaw.key, flaw.why);
-        problems.push(own.map_or_else(
-            || raw.at.problem("url", message.clone()),
-            |own| own.at.problem(flaw.key, message.clone()),
-        ));
+        problems.push(
+            own.map_or_else(|| raw.at.problem("url", message.clone()), |own| own.at.problem(flaw.key, message.clone())),
+        );
     };
     made.inspect_err(refused).ok()
 }
