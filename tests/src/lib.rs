@@ -9,6 +9,7 @@ pub mod config;
 pub mod dir;
 pub mod dns;
 pub mod exchange;
+pub mod h2;
 pub mod load;
 pub mod message;
 pub mod metrics;
@@ -22,6 +23,7 @@ pub mod program;
 pub mod script;
 pub mod servers;
 pub mod spelling;
+pub mod tls;
 pub mod wait;
 pub mod weir;
 
