@@ -10,7 +10,6 @@ use super::state::{Manners, Role, State};
 use super::{PREFACE, code, hpack};
 use crate::client::{self, Ended};
 use crate::message::{Bad, Wire};
-use crate::process;
 use crate::tls::{Connector, Pipe};
 use crate::wait::SOON;
 
@@ -103,7 +102,7 @@ impl Peer {
         for part in [&octets[..at], &octets[at..]] {
             // The peer may have refused the first part already.
             let _ = self.try_write(part);
-            process::wait_taken(self.pipe().tcp());
+            self.pipe().wait_taken();
         }
     }
 

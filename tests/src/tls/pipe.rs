@@ -107,6 +107,11 @@ impl Pipe {
         Ok(())
     }
 
+    /// Waits until the peer has taken all that was written out of its socket, if the kernel tells.
+    pub fn wait_taken(&self) {
+        crate::process::wait_taken(&self.stream);
+    }
+
     /// Ends what is written, in order: close_notify, then FIN.
     pub fn half_close(&self) -> io::Result<()> {
         if let Some(tls) = &self.tls {
