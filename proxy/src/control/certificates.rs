@@ -164,7 +164,7 @@ impl Follower {
 
     fn judge(&mut self, shown: Shown, problems: &Problems) {
         for warning in problems.warnings() {
-            tracing::warn!(problem = %warning, "a file of a certificate is not used");
+            tracing::warn!(problem = %warning, "a certificate is of little use");
         }
         let wrong: Vec<_> = problems.iter().filter(|problem| !problem.warning).collect();
         wrong.iter().for_each(|problem| self.reject(problem));

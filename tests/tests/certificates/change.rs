@@ -79,7 +79,9 @@ fn wrong_key_keeps_the_certificate_before_and_is_told_until_it_is_mended() {
 
     for bad in ["", "junk", &authority.certify(&["b.test"]).certificate_pem()[..200]] {
         replace(&weir.path("a.crt"), bad.to_owned());
-        wait::until("the certificate's flaw", || warning(&weir, "TLS_MATERIAL_REJECTED").is_some_and(|hint| hint.contains(": cert ")));
+        wait::until("the certificate's flaw", || {
+            warning(&weir, "TLS_MATERIAL_REJECTED").is_some_and(|hint| hint.contains(": cert "))
+        });
         assert_eq!(shown(&weir, &Connector::to("a.test")), first.der().to_vec());
     }
     // A reload that finds it so changes nothing either.
@@ -88,7 +90,9 @@ fn wrong_key_keeps_the_certificate_before_and_is_told_until_it_is_mended() {
     assert_eq!(shown(&weir, &Connector::to("a.test")), first.der().to_vec());
 
     std::fs::remove_file(weir.path("a.crt")).expect("a file");
-    wait::until("the absence", || warning(&weir, "TLS_MATERIAL_REJECTED").is_some_and(|hint| hint.contains("cert cannot be read")));
+    wait::until("the absence", || {
+        warning(&weir, "TLS_MATERIAL_REJECTED").is_some_and(|hint| hint.contains("cert cannot be read"))
+    });
     replace(&weir.path("a.crt"), second.certificate_pem());
     wait_shown(&weir, &second);
     wait::until("no warning", || warning(&weir, "TLS_MATERIAL_REJECTED").is_none());
@@ -102,7 +106,9 @@ fn names_that_are_no_longer_covered_keep_the_certificate_before() {
     let entries = [entry(&config, "a", &first, "names = [\"a.test\"]")];
     let weir = listening(config, &entries, "", "").start();
     put(&weir, &authority.certify(&["b.test"]));
-    wait::until("a warning", || warning(&weir, "TLS_MATERIAL_REJECTED").is_some_and(|hint| hint.contains("names has \"a.test\"")));
+    wait::until("a warning", || {
+        warning(&weir, "TLS_MATERIAL_REJECTED").is_some_and(|hint| hint.contains("names has \"a.test\""))
+    });
     assert_eq!(shown(&weir, &Connector::to("a.test")), first.der().to_vec());
 }
 
@@ -125,7 +131,9 @@ fn files_behind_a_link_that_is_swapped_are_read_again() {
     let [cert, key] = ["a.crt", "a.key"].map(|name| root.join(name).display().to_string());
     let weir = listening(config, &[format!("{{ cert = \"{cert}\", key = \"{key}\" }}")], "", "").workers(2).start();
     wait_shown(&weir, &first);
-    symlink("..2", root.join("..tmp")).and_then(|()| std::fs::rename(root.join("..tmp"), root.join("..data"))).expect("a link");
+    symlink("..2", root.join("..tmp"))
+        .and_then(|()| std::fs::rename(root.join("..tmp"), root.join("..data")))
+        .expect("a link");
     wait_shown(&weir, &second);
     // And as certbot does: each link by itself is made anew, to a file elsewhere.
     let third = authority.certify(&["a.test"]);

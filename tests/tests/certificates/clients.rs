@@ -11,7 +11,10 @@ fn start(origin: &Origin, authority: &Authority, clients: &Authority, mode: &str
     let config = Config::forwarding(origin.url());
     let ca = config.file("clients.pem", clients.pem());
     let (open, private) = (authority.certify(&["a.test"]), authority.certify(&["m.test"]));
-    let asks = format!("client_auth = \"{mode}\", client_ca = \"{ca}\"{}", more.replace("DIR", &ca.replace("/clients.pem", "")));
+    let asks = format!(
+        "client_auth = \"{mode}\", client_ca = \"{ca}\"{}",
+        more.replace("DIR", &ca.replace("/clients.pem", ""))
+    );
     let entries = [entry(&config, "open", &open, ""), entry(&config, "private", &private, &asks)];
     listening(config, &entries, "client_cert_header = true", "").start()
 }
@@ -120,7 +123,12 @@ fn upstream_learns_the_certificate_from_weir_alone() {
     let inside = told.strip_prefix(':').and_then(|told| told.strip_suffix(':')).expect("octets between colons");
     assert_eq!(decode(inside), der.to_vec());
     assert!(last.fields.first("Client-Cert-Chain").is_none());
-    assert_eq!(weir.client_tls(&fresh("a.test", &authority)).exchange(bytes("GET", "/", &[("Host", "a.test"), spoofed[1], spoofed[2]], b"")).status, 200);
+    assert_eq!(
+        weir.client_tls(&fresh("a.test", &authority))
+            .exchange(bytes("GET", "/", &[("Host", "a.test"), spoofed[1], spoofed[2]], b""))
+            .status,
+        200
+    );
     assert!(origin.last().fields.first("Client-Cert").is_none());
 }
 

@@ -22,7 +22,8 @@ pub(crate) struct Seen {
 pub(crate) fn look(address: SocketAddr, name: &str, schemes: &[SignatureScheme]) -> Seen {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let eye = Arc::new(Eye { provider: provider.clone(), schemes: schemes.to_vec(), seen: Mutex::default() });
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
     let config = builder.dangerous().with_custom_certificate_verifier(eye.clone()).with_no_client_auth();
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let mut connection = ClientConnection::new(Arc::new(config), name).expect("a client");

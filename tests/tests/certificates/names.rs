@@ -11,7 +11,8 @@ use super::{ask, entry, fresh, listening, shown};
 #[test]
 fn exact_name_wildcard_default_and_the_generated_one() {
     let (origin, authority) = (Origin::ok("x"), Authority::new());
-    let [exact, wild, other] = [&["x.a.test"][..], &["*.a.test"], &["other.test"]].map(|names| authority.certify(names));
+    let [exact, wild, other] =
+        [&["x.a.test"][..], &["*.a.test"], &["other.test"]].map(|names| authority.certify(names));
     let start = |tls: &str| {
         let config = Config::forwarding(origin.url());
         let entries = [("exact", &exact), ("wild", &wild), ("other", &other)];
@@ -64,7 +65,8 @@ fn versions_and_protocols_are_as_configured() {
     assert!(to().version(&TLS13).connect(weir.web()).is_ok());
     assert!(to().version(&TLS12).connect(weir.web()).is_err());
     weir.wait_reason("tls_version", 1);
-    let alpn = |offered: &[&str]| to().offering(offered).connect(weir.web()).map(|pipe| pipe.session().expect("TLS").alpn);
+    let alpn =
+        |offered: &[&str]| to().offering(offered).connect(weir.web()).map(|pipe| pipe.session().expect("TLS").alpn);
     assert_eq!(alpn(&["h2", "http/1.1"]).expect("a session").as_deref(), Some("http/1.1"));
     assert_eq!(alpn(&[]).expect("a session"), None);
     assert!(alpn(&["h2"]).is_err());

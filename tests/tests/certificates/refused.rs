@@ -87,6 +87,10 @@ fn check_warns_of_an_unfit_ocsp_response_and_makes_no_key_log() {
     let path = dir.write("weir.toml", document(&entry, &format!("keylog = \"{}\"", keys.display())));
     let exit = command(&["check", "--config", &path.display().to_string()]);
     assert_eq!(exit.code, Some(0), "{}", exit.stderr);
-    assert!(exit.stderr.contains("warning:") && exit.stderr.contains("ocsp is no successful OCSP response"), "{}", exit.stderr);
+    assert!(
+        exit.stderr.contains("warning:") && exit.stderr.contains("ocsp is no successful OCSP response"),
+        "{}",
+        exit.stderr
+    );
     assert!(!keys.exists());
 }

@@ -86,7 +86,8 @@ fn key_log_is_for_its_owner_alone_and_told() {
     let written = || std::fs::read_to_string(&path).expect("the key log");
     let labels = ["CLIENT_HANDSHAKE_TRAFFIC_SECRET ", "SERVER_TRAFFIC_SECRET_0 ", "CLIENT_RANDOM "];
     wait::until("secrets of both versions", || labels.iter().all(|label| written().contains(label)));
-    let is_whole = |line: &str| line.split(' ').count() == 3 && line.split(' ').nth(1).is_some_and(|random| random.len() == 64);
+    let is_whole =
+        |line: &str| line.split(' ').count() == 3 && line.split(' ').nth(1).is_some_and(|random| random.len() == 64);
     assert!(written().lines().all(is_whole), "{}", written());
 
     let text = weir.text();
