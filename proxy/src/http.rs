@@ -9,6 +9,7 @@ mod chunked;
 mod edits;
 mod fields;
 mod forward;
+pub mod h2;
 mod head;
 mod host;
 mod known;

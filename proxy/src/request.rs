@@ -3,9 +3,11 @@
 //! [`entered`] brings a connection to its protocol, [`connection`] takes its requests one after the other; [`decide`] is
 //! the part without I/O, which explain shares; [`forward`] tries endpoints; [`relay`] moves bodies.
 
+mod announced;
 mod answer;
 mod beside;
 mod body;
+mod connect;
 pub mod decide;
 pub mod explain;
 mod forward;
@@ -30,7 +32,9 @@ use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
 use crate::config::value::{SniCheck, UnderscoreHeaders};
-use crate::http::{ClientCert, Edits, Form, Head, HeadLimits, Request, ResponseHead, Underscore, is_token};
+use crate::http::{
+    ClientCert, Edits, Form, Head, HeadLimits, Method, Request, ResponseHead, Underscore, is_token,
+};
 use crate::listen::{Client, Told};
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::limit;
@@ -177,7 +181,7 @@ fn head_limits(current: &Current, (position, plan): (usize, &ListenerPlan)) -> H
         target_max: octets(limits.target_max),
         fields_max: octets(limits.fields_max),
         query_pairs_max: octets(limits.query_pairs_max),
-        connect: false,
+        connect: !current.snapshot.document.listeners[position].connect_allow.is_empty(),
         underscore: match current.snapshot.document.listeners[position].underscore_headers {
             UnderscoreHeaders::Drop => Underscore::Drop,
             UnderscoreHeaders::Allow => Underscore::Allow,
@@ -205,7 +209,7 @@ async fn one(
 ) -> Next {
     let Scratch { head, response, edits, chain, text, timer } = scratch;
     let request = Request::new(head, &arrived.bytes);
-    let who = current.trust.resolve(client.peer_ip(), &request, chain);
+    let who = current.trust.resolve(client.peer_ip(), &request, chain).map(|who| who.brought(client.whence.is_brought()));
     let given_id = who.ok().filter(|who| who.trusted).and_then(|_| given_id(&request, listener.1));
     let mut record = Record::begin(worker, client, arrived.first_octet);
     record.spent(Phase::Head, arrived.first_octet, ring::now());
@@ -254,6 +258,9 @@ impl<'a> Exchange<'a> {
         let current = self.current;
         let request = self.request;
         let asked = Asked { snapshot: &current.snapshot, listener: self.listener.0, request: &request };
+        if request.verb() == Method::Connect {
+            return Box::pin(self.connect(asked, record, edits)).await;
+        }
         let paths = asked.read(self.identity().ip());
         self.check_authority()?;
         // A path against the rules is a head against the rules: nothing behind it is read (http.md section 2).

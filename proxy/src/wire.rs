@@ -5,19 +5,24 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll};
 
 use crate::buf::{Chunk, SendBuf};
 use crate::ring::Socket;
-
-mod tls;
-
+pub use adapter::{Adapter, Carrier, Port};
+pub use stream::{Payload, Stream};
 pub use tls::{Failure, Tls};
+
+mod adapter;
+pub mod stream;
+mod tls;
 
 /// What carries an exchange's octets.
 pub enum Wire {
     /// A socket, as it is.
     Plain(Socket),
+    /// One stream of an HTTP/2 connection: see [`stream`].
+    Stream(Box<Stream>),
     /// A socket with TLS above it.
     Tls(Box<Tls>),
 }
@@ -28,13 +33,22 @@ impl Wire {
         match self {
             Self::Plain(socket) => Some(socket),
             Self::Tls(tls) => Some(tls.socket()),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// The stream of HTTP/2 that it is: there the wire itself ends messages, and has no chunks.
+    pub fn stream(&self) -> Option<&Stream> {
+        match self {
+            Self::Plain(_) | Self::Tls(_) => None,
+            Self::Stream(stream) => Some(stream),
         }
     }
 
     /// The TLS of its own.
     pub fn tls(&self) -> Option<&Tls> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Stream(_) => None,
             Self::Tls(tls) => Some(tls),
         }
     }
@@ -51,6 +65,7 @@ impl Wire {
     pub async fn recv(&self) -> io::Result<Option<Chunk>> {
         match self {
             Self::Plain(socket) => socket.recv().await,
+            Self::Stream(stream) => stream.recv().await,
             Self::Tls(tls) => tls.recv().await,
         }
     }
@@ -59,6 +74,7 @@ impl Wire {
     pub fn try_recv(&self) -> Option<io::Result<Option<Chunk>>> {
         match self {
             Self::Plain(socket) => socket.try_recv(),
+            Self::Stream(stream) => stream.try_recv(),
             Self::Tls(tls) => tls.try_recv(),
         }
     }
@@ -67,6 +83,7 @@ impl Wire {
     pub fn unread(&self, octets: Chunk) {
         match self {
             Self::Plain(socket) => socket.unread(octets),
+            Self::Stream(stream) => stream.unread(octets),
             Self::Tls(tls) => tls.unread(octets),
         }
     }
@@ -75,6 +92,7 @@ impl Wire {
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Plain(socket) => socket.is_quiet(),
+            Self::Stream(stream) => stream.is_quiet(),
             Self::Tls(tls) => tls.is_quiet(),
         }
     }
@@ -83,6 +101,7 @@ impl Wire {
     pub async fn failed(&self) {
         match self {
             Self::Plain(socket) => socket.failed().await,
+            Self::Stream(stream) => stream.failed().await,
             Self::Tls(tls) => tls.socket().failed().await,
         }
     }
@@ -100,6 +119,7 @@ impl Wire {
     pub fn begin_send(&self, octets: SendBuf) {
         match self {
             Self::Plain(socket) => socket.begin_send(octets),
+            Self::Stream(stream) => stream.begin_send(octets),
             Self::Tls(tls) => tls.begin_send(octets),
         }
     }
@@ -111,6 +131,7 @@ impl Wire {
     pub async fn flush(&self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.flush().await,
+            Self::Stream(stream) => stream.flush().await,
             Self::Tls(tls) => tls.flush().await,
         }
     }
@@ -119,6 +140,7 @@ impl Wire {
     pub fn sent(&self) -> u64 {
         match self {
             Self::Plain(socket) => socket.sent(),
+            Self::Stream(stream) => stream.sent(),
             Self::Tls(tls) => tls.sent(),
         }
     }
@@ -127,6 +149,7 @@ impl Wire {
     pub fn received(&self) -> u64 {
         match self {
             Self::Plain(socket) => socket.received(),
+            Self::Stream(stream) => stream.received(),
             Self::Tls(tls) => tls.received(),
         }
     }
@@ -135,14 +158,17 @@ impl Wire {
     pub fn acknowledged(&self) -> Option<u64> {
         match self {
             Self::Plain(socket) => socket.acknowledged(),
+            // What has left the codec is the measure: a window that opens is no progress.
+            Self::Stream(_) => None,
             Self::Tls(tls) => tls.socket().acknowledged(),
         }
     }
 
-    /// Has the close reset the connection.
+    /// Has the drop of it reset the connection, or the stream.
     pub fn set_linger_reset(&self) {
         match self {
             Self::Plain(socket) => socket.set_linger_reset(),
+            Self::Stream(stream) => stream.reset(::h2::Reason::INTERNAL_ERROR),
             Self::Tls(tls) => tls.set_linger_reset(),
         }
     }
@@ -154,16 +180,29 @@ impl Wire {
     pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.shutdown(how).await,
+            Self::Stream(stream) => {
+                stream.end(Vec::new());
+                Ok(())
+            }
             Self::Tls(tls) => tls.shutdown(how).await,
         }
     }
-}
 
-impl AsFd for Wire {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    /// [`Wire::recv`] for who polls.
+    pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         match self {
-            Self::Plain(socket) => socket.as_fd(),
-            Self::Tls(tls) => tls.socket().as_fd(),
+            Self::Plain(socket) => socket.poll_recv(cx),
+            Self::Tls(tls) => tls.poll_recv(cx),
+            Self::Stream(stream) => stream.poll_recv(cx),
+        }
+    }
+
+    /// Ready once no more than `left` octets of what was started are unsent.
+    pub fn poll_flush(&self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => socket.poll_flush(cx, left),
+            Self::Tls(tls) => tls.poll_flush(cx, left),
+            Self::Stream(stream) => stream.poll_flush(cx, left),
         }
     }
 }

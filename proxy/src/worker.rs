@@ -12,8 +12,10 @@ mod wall;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -33,7 +35,7 @@ use crate::policy::rule::RuleCells;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::tls::Stores;
-use crate::transport::{Bounds, Budget, Pool, Upstream};
+use crate::transport::{Bounds, Budget, Pool, Sessions, Terms, Upstream};
 use crate::wire::{Tls, Wire};
 
 pub use fleet::{Fleet, FleetError, Shared, cores};
@@ -58,6 +60,8 @@ pub struct Worker {
     pub random: RefCell<fastrand::Rng>,
     /// Idle upstream connections.
     pub pool: RefCell<Pool<Box<Upstream>>>,
+    /// Upstream connections that requests share.
+    pub sessions: RefCell<Sessions>,
     /// Balancing state of all routes.
     pub balancers: RefCell<Balancers>,
     /// Requests and retries of each route, by its number.
@@ -217,6 +221,17 @@ impl Current {
         Some(self.snapshot.listeners.get(at)?.name.clone())
     }
 
+    /// Whether a peer of this listener is a proxy that announces whose connection it brings.
+    pub fn announces(&self, listener: &str, peer: Option<IpAddr>) -> bool {
+        let plan = self.snapshot.listeners.iter().find(|plan| *plan.name == *listener);
+        plan.is_some_and(|plan| plan.proxies.hold(peer))
+    }
+
+    /// Whether a peer of this listener speaks for others, so that neither bans nor bounds of one client concern it.
+    pub fn is_trusted_proxy(&self, listener: &str, peer: Option<IpAddr>) -> bool {
+        self.trust.trusts(peer) || self.announces(listener, peer)
+    }
+
     /// The same with other endpoints.
     fn with_live(&self, live: Arc<Live>) -> Self {
         Self { live, ..self.clone() }
@@ -245,6 +260,13 @@ impl Current {
 
     fn with_geoip(&self, geoip: Arc<GeoIp>) -> Self {
         Self { geoip, ..self.clone() }
+    }
+
+    /// How long and for how much a shared upstream connection is used.
+    pub fn session_terms(&self) -> Terms {
+        let pool = &self.snapshot.document.pool;
+        let idle = if pool.idle_timeout.is_zero() { Duration::from_secs(86_400) } else { pool.idle_timeout };
+        Terms { requests_max: pool.requests_max, age_max: pool.age_max, idle }
     }
 
     /// What carries the octets of a connection of `listener`.

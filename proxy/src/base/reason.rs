@@ -78,6 +78,8 @@ reasons! {
     RequestBodyTimeout, "request_body_timeout", 408, Client, "cD", "the body did not arrive in time";
     ClientTooSlow, "client_too_slow", 0, Client, "cD", "the client took the response too slowly";
     BodyTooLarge, "body_too_large", 413, Client, "PD", "the body is too large";
+    ProxyHeaderInvalid, "proxy_header_invalid", 0, Client, "PR", "the connection does not begin with a valid PROXY header";
+    ProxyHeaderTimeout, "proxy_header_timeout", 0, Client, "cR", "the PROXY header did not arrive in time";
     TlsTimeout, "tls_timeout", 0, Client, "cR", "the TLS handshake took too long";
     TlsVersion, "tls_version", 0, Client, "PR", "the client speaks no TLS version that is spoken here";
     TlsAlpn, "tls_alpn", 0, Client, "PR", "the client speaks no protocol that is offered here";
@@ -109,6 +111,7 @@ reasons! {
     UpstreamTlsTimeout, "upstream_tls_timeout", 504, Upstream, "sC", "the TLS handshake with the upstream took too long";
     UpstreamTlsFailed, "upstream_tls_failed", 502, Upstream, "SC", "the TLS handshake with the upstream failed";
     UpstreamCertInvalid, "upstream_cert_invalid", 502, Upstream, "SC", "the upstream's certificate is not valid for it";
+    UpstreamRefused, "upstream_refused", 502, Upstream, "SH", "the upstream refused the request unprocessed";
     UpstreamClosed, "upstream_closed", 502, Upstream, "SH", "the upstream closed before its response";
     UpstreamReset, "upstream_reset", 502, Upstream, "SH", "the upstream reset the connection";
     UpstreamResponseHeaderTimeout, "upstream_response_header_timeout", 504, Upstream, "sH", "the upstream's response did not begin in time";

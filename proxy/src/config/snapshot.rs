@@ -8,7 +8,7 @@ use super::tls::Outgoings;
 use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::{Document, Problems};
 use crate::files::{LogSettings, Output};
-use crate::policy::identity::Trust;
+use crate::policy::identity::{Proxies, Trust};
 use crate::policy::limit::{self, Limit};
 use crate::policy::rule::RulesBuilder;
 use crate::respond::{Page, Pages};
@@ -59,6 +59,8 @@ pub struct ListenerPlan {
     pub rules: Rules,
     /// The header that carries the request's id.
     pub request_id_header: Box<str>,
+    /// Peers that must announce whose connection they bring.
+    pub proxies: Proxies,
 }
 
 /// What holds for a route.
@@ -120,6 +122,7 @@ impl Snapshot {
             name: listener.name.as_str().into(),
             rules: rules(&document, listener, None, &mut pages, problems),
             request_id_header: listener.request_id_header.as_str().into(),
+            proxies: Proxies::new(&listener.proxy_protocol_from),
         });
         let listeners = listeners.collect();
         let mut slots = Vec::new();

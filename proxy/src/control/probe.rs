@@ -1,5 +1,6 @@
 //! Active health checks: one task per endpoint that asks, waits, and says how it went.
 
+mod http2;
 mod secure;
 
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 use self::secure::Secure;
-use crate::config::value::HealthMethod;
+use crate::config::value::{HealthMethod, TargetProtocol};
 use crate::target::health::{Check, Probe};
 use crate::target::{EndpointId, Live};
 use crate::tls::Outgoing;
@@ -53,6 +54,7 @@ pub(super) struct Counts {
 struct Subject {
     address: SocketAddr,
     authority: Box<str>,
+    protocol: TargetProtocol,
     tls: Option<Arc<Outgoing>>,
     check: Arc<Check>,
 }
@@ -115,7 +117,7 @@ fn subjects(live: &Live) -> HashMap<EndpointId, Subject> {
         address.set_port(check.port.unwrap_or(address.port()));
         let origin = target.origin()?;
         let (authority, tls) = (origin.authority.clone(), origin.tls.clone());
-        Some((endpoint.cells.id(), Subject { address, authority, tls, check }))
+        Some((endpoint.cells.id(), Subject { address, authority, protocol: target.protocol, tls, check }))
     });
     probed.collect()
 }
@@ -172,20 +174,37 @@ fn spoken(error: &io::Error) -> String {
 async fn ask(subject: &Subject) -> io::Result<Option<u16>> {
     let mut stream = TcpStream::connect(subject.address).await?;
     match (&subject.check.probe, &subject.tls) {
-        (Probe::Http { .. }, Some(outgoing)) => speak(subject, &mut Secure::connect(outgoing, stream).await?).await,
-        (Probe::Http { .. }, None) => speak(subject, &mut stream).await,
+        (Probe::Http { .. }, Some(outgoing)) => {
+            let mut secure = Secure::connect(outgoing, stream).await?;
+            let http2 = secure.is_http2();
+            if subject.protocol == TargetProtocol::H2 && !http2 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            speak(subject, &mut secure, http2).await
+        }
+        (Probe::Http { .. }, None) => speak(subject, &mut stream, subject.protocol == TargetProtocol::H2c).await,
         (_, _) => Ok(None),
     }
 }
 
 /// Asks; the status.
-async fn speak(subject: &Subject, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<Option<u16>> {
+async fn speak(
+    subject: &Subject,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    http2: bool,
+) -> io::Result<Option<u16>> {
     let Probe::Http { method, path, host, .. } = &subject.check.probe else { return Ok(None) };
     let host = host.as_deref().unwrap_or(&subject.authority);
     let method = match method {
         HealthMethod::Get => "GET",
         HealthMethod::Head => "HEAD",
     };
+    if http2 {
+        let scheme = if subject.tls.is_some() { "https" } else { "http" };
+        let request = http::Request::builder().method(method).uri(format!("{scheme}://{host}{path}"));
+        let request = request.header("user-agent", "weir-health").header("accept", "*/*").body(());
+        return http2::ask(stream, request.map_err(|_| io::ErrorKind::InvalidInput)?).await.map(Some);
+    }
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );

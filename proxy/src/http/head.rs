@@ -19,6 +19,8 @@ pub enum Version {
     /// HTTP/1.1
     #[default]
     Http11,
+    /// HTTP/2
+    Http2,
 }
 
 impl Version {
@@ -27,6 +29,7 @@ impl Version {
         match self {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2",
         }
     }
 }
@@ -159,7 +162,7 @@ impl Head {
     /// Whether the client lets the connection live on after this exchange (RFC 9112 section 9.3).
     pub fn keep_alive(&self) -> bool {
         match self.line.version {
-            Version::Http11 => !self.options.close,
+            Version::Http11 | Version::Http2 => !self.options.close,
             Version::Http10 => self.options.keep_alive && !self.options.close,
         }
     }
@@ -225,10 +228,12 @@ impl<'a> Request<'a> {
         self.head.line.target.of(self.bytes)
     }
 
-    /// The path as received, without the query: `/` where an absolute target has none, `*` for the server as a whole.
+    /// The path as received, without the query: `/` where an absolute target has none, `*` for the server as a whole,
+    /// the whole target of CONNECT.
     pub fn path_raw(&self) -> &'a [u8] {
         match self.head.line.form {
             Form::Asterisk => b"*",
+            Form::Authority => self.target(),
             _ if self.head.line.path.is_empty() => b"/",
             _ => self.head.line.path.of(self.bytes),
         }
@@ -248,6 +253,7 @@ impl<'a> Request<'a> {
     pub fn paths(&self, merge_slashes: bool) -> Result<Paths<'a>, Fault> {
         match self.head.line.form {
             Form::Asterisk => Ok(Paths::plain(b"*")),
+            Form::Authority => Ok(Paths::plain(self.target())),
             _ => path::read_path(self.path_raw(), merge_slashes).map_err(|fault| {
                 let start = self.head.line.path.start;
                 Fault { offset: fault.offset.map(|offset| start.saturating_add(offset)), ..fault }

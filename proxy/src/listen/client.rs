@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Flow, Lease, Place, Secured};
+use super::{Announced, Flow, Lease, Place, Secured, Whence};
 use crate::base::{Instant, Reason};
-use crate::ring::{self, Timer};
+use crate::ring::{self, Socket, Timer};
 use crate::wire::Wire;
 
 /// A drain lets a connection that has just been used wait so long for one more request: its client may have sent it
@@ -54,10 +54,8 @@ pub struct Client {
     pub socket: Wire,
     /// The listener it came in by.
     pub listener: Arc<str>,
-    /// The other end; none on a Unix socket.
-    pub peer: Option<SocketAddr>,
-    /// The other end's address as text; `unix` on a Unix socket.
-    pub peer_text: Box<str>,
+    /// Where it comes from.
+    pub whence: Rc<Whence>,
     /// The listener's port.
     pub port: u16,
     /// Octets received that a request's record has counted.
@@ -73,8 +71,9 @@ pub struct Client {
     told: Cell<Told>,
     /// Why it was told to end.
     cut: Cell<Reason>,
+    places: Cell<Option<Place>>,
     handshake: Cell<Option<Place>>,
-    _held: Held,
+    _held: (Lease, Option<Lease>),
 }
 
 /// What an accepted connection holds of the caps on connections.
@@ -87,25 +86,27 @@ pub struct Held {
     pub peer: Option<Place>,
     /// Among its peer's that have brought no whole head.
     pub handshake: Option<Place>,
+    /// The peer is a proxy that must say whose connection it brings: the places are that one's, once they are taken.
+    pub is_proxy: bool,
 }
 
 impl Client {
     /// Takes an accepted connection, and its other end's address.
     pub fn new(
         socket: Wire,
-        peer: Option<SocketAddr>,
+        remote: Option<SocketAddr>,
         flow: Option<Flow>,
         listener: Arc<str>,
         port: u16,
-        mut held: Held,
+        held: Held,
     ) -> Rc<Self> {
-        let handshake = Cell::new(held.handshake.take());
+        let local = socket.socket().and_then(Socket::local_addr);
+        let whence = Rc::new(Whence::new(remote, local, held.is_proxy));
         Rc::new(Self {
             flow,
             socket,
             listener,
-            peer,
-            peer_text: peer.map_or("unix".into(), |peer| peer.ip().to_canonical().to_string().into()),
+            whence,
             port,
             accounted_in: Cell::new(0),
             accepted: ring::now(),
@@ -115,14 +116,22 @@ impl Client {
             doing: Cell::new(Doing::Busy),
             told: Cell::new(Told::Nothing),
             cut: Cell::new(Reason::ShutdownCut),
-            handshake,
-            _held: held,
+            places: Cell::new(held.peer),
+            handshake: Cell::new(held.handshake),
+            _held: (held.process, held.listener),
         })
     }
 
-    /// The peer's address.
+    /// A proxy has said whose connection it is; the places are those of the peer that it named.
+    pub fn announce(&self, announced: Announced, places: Option<Place>, handshake: Option<Place>) {
+        self.whence.announce(announced);
+        self.places.set(places);
+        self.handshake.set(handshake);
+    }
+
+    /// The peer's address: the other end's, or whose a proxy announced.
     pub fn peer_ip(&self) -> Option<IpAddr> {
-        self.peer.map(|peer| peer.ip().to_canonical())
+        self.whence.peer()
     }
 
     /// What its TLS handshake agreed on, if its octets come by TLS.

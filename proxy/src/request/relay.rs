@@ -7,11 +7,12 @@ use super::Exchange;
 use super::record::Record;
 use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
-use crate::http::{BodyLength, BodyReader, Piece, write_chunk_start, write_last_chunk};
+use crate::http::{BodyLength, BodyReader, Piece, Trailers, Underscore, write_chunk_start, write_last_chunk};
 use crate::listen::{Client, Stopped, deadline};
 use crate::ring;
 use crate::transport::Upstream;
 use crate::wire::Wire;
+use crate::wire::stream::Stream;
 
 /// Octets that are gathered from the upstream into one send.
 const BATCH: usize = 512 * 1024;
@@ -55,6 +56,8 @@ pub(super) struct Download<'u> {
     pub(super) silence: (Duration, Reason),
     /// The client takes trailers (RFC 9110 section 6.5.1).
     pub(super) trailers: bool,
+    /// Trailers that came behind a body without chunks.
+    pub(super) late: Option<Trailers>,
 }
 
 /// How a response body ended.
@@ -146,6 +149,7 @@ impl Exchange<'_> {
     /// The connection's end was the body's.
     async fn finish(&self, body: &mut Download<'_>) -> Result<Ended, Fault> {
         let mut out = SendBuf::new();
+        body.read_trailers()?;
         body.close(&mut out);
         if !out.is_empty() {
             self.send(out).await?;
@@ -208,6 +212,14 @@ impl Download<'_> {
         }
     }
 
+    /// The trailers of a stream, as strictly read as those behind chunks.
+    fn read_trailers(&mut self) -> Result<(), Fault> {
+        let section = self.upstream.socket.stream().and_then(Stream::take_trailers);
+        let read = section.map(|section| Trailers::read(&section, Underscore::Allow)).transpose();
+        self.late = read.map_err(|_| Fault::new(Reason::UpstreamBadResponse))?;
+        Ok(())
+    }
+
     fn end(&self, out: &mut SendBuf, ended: Ended) -> Option<Ended> {
         self.close(out);
         Some(ended)
@@ -218,7 +230,7 @@ impl Download<'_> {
             return;
         }
         let mut last = spare_vec();
-        match self.reader.trailers().filter(|_| self.trailers) {
+        match self.late.as_ref().or(self.reader.trailers()).filter(|_| self.trailers) {
             Some(trailers) => write_last_chunk(&mut last, trailers.iter()),
             None => write_last_chunk(&mut last, []),
         }

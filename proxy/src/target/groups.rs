@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::health::Check;
 use super::outlier::Rules;
 use super::sticky::Sticky;
-use crate::config::value::{Balance, HashKey};
+use crate::config::value::{Balance, HashKey, TargetProtocol};
 use crate::tls::Outgoing;
 
 mod compile;
@@ -68,6 +68,8 @@ pub struct Target {
     pub enabled: bool,
     /// Where it goes.
     pub kind: Kind,
+    /// What is spoken there; of no meaning for a static answer.
+    pub protocol: TargetProtocol,
     /// 0 is tried first.
     pub priority_group: u8,
     /// 1 to 1,000,000.
@@ -100,6 +102,8 @@ pub struct Origin {
     pub port: u16,
     /// What its sessions go by, if its scheme is https.
     pub tls: Option<Arc<Outgoing>>,
+    /// The same for what only HTTP/1.1 can carry, where the origin may choose.
+    pub tls_http1: Option<Arc<Outgoing>>,
 }
 
 /// The host of an origin.

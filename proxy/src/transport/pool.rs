@@ -17,6 +17,8 @@ use crate::tls::Outgoing;
 pub struct Key {
     /// The endpoint's address.
     pub address: SocketAddr,
+    /// HTTP/2 is spoken on it.
+    pub http2: bool,
     /// What its TLS goes by; none without TLS.
     pub tls: Option<Arc<Outgoing>>,
 }
@@ -212,7 +214,7 @@ mod tests {
     }
 
     fn key(n: u8) -> Key {
-        Key { address: ([10, 0, 0, n], 80).into(), tls: None }
+        Key { address: ([10, 0, 0, n], 80).into(), http2: false, tls: None }
     }
 
     /// The plain form of the rules: one list, oldest first.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::Shutdown;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::base::Instant;
@@ -164,6 +165,19 @@ impl Tls {
         }
     }
 
+    /// [`Tls::recv`] for who polls.
+    pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        loop {
+            if let Some(received) = self.try_recv() {
+                return Poll::Ready(received);
+            }
+            match ready!(self.socket.poll_recv(cx))? {
+                Some(octets) => self.put(octets),
+                None => return Poll::Ready(self.end_of_stream()),
+            }
+        }
+    }
+
     /// What [`Tls::recv`] would return at once.
     pub fn try_recv(&self) -> Option<io::Result<Option<Chunk>>> {
         if let Some(chunk) = self.unread.borrow_mut().pop() {
@@ -281,6 +295,14 @@ impl Tls {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.socket.flush().await
+    }
+
+    /// Ready once no more than `left` octets of what was started are unsent.
+    pub fn poll_flush(&self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
+        if matches!(*self.state.borrow(), State::Over) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        self.socket.poll_flush(cx, left)
     }
 
     /// Octets of payload sent so far: not more than are, and fewer by the records' own octets while some wait.

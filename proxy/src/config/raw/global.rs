@@ -40,6 +40,8 @@ config_table! {
 config_table! {
     /// Bounds of how long things may take. 0 is off.
     pub struct Timeouts: "timeouts", overlay TimeoutsOverlay {
+        /// From accept to the whole PROXY header, on connections that must begin with one.
+        proxy_header: Time = "3s";
         /// From accept to the end of the TLS handshake.
         tls: Time = "10s";
         /// From accept, or a request's first octet, to its whole head; 408.

@@ -9,7 +9,7 @@ use crate::config::number::Time;
 use crate::config::table::config_table;
 use crate::config::text::{Name, TargetName, TargetPosition, Text};
 use crate::config::value::{
-    FieldValues, HealthKind, HealthMethod, HealthStart, SameSite, Secret, SplitKey, StatusRange,
+    FieldValues, HealthKind, HealthMethod, HealthStart, SameSite, Secret, SplitKey, StatusRange, TargetProtocol,
 };
 
 config_table! {
@@ -21,6 +21,8 @@ config_table! {
         enabled: bool = true;
         /// The origin: `http://host:port` or `https://host:port`, without a path.
         url: Maybe<Text>, in 1 to 1024;
+        /// What the origin is spoken to in.
+        protocol: TargetProtocol = "http1";
         /// Whom weir trusts there, and what it shows, over TLS.
         tls: Maybe<Sub<TargetTls>>;
         /// The answer, in an origin's place.

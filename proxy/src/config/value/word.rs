@@ -77,6 +77,20 @@ choices! {
 }
 
 choices! {
+    /// What weir speaks to a target.
+    pub enum TargetProtocol {
+        /// HTTP/1.1.
+        Http1 = "http1",
+        /// HTTP/2 over TLS, and nothing else.
+        H2 = "h2",
+        /// HTTP/2 without TLS, known beforehand (RFC 9113 section 3.3).
+        H2c = "h2c",
+        /// HTTP/2 or HTTP/1.1 over TLS, as the origin agrees (RFC 7301).
+        Auto = "auto",
+    }
+}
+
+choices! {
     /// What becomes of a header field whose name holds an underscore.
     pub enum UnderscoreHeaders {
         /// It is left out.

@@ -26,6 +26,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Secure<S> {
         Ok(secure)
     }
 
+    /// Whether the two have agreed on HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.session.alpn_protocol() == Some(b"h2")
+    }
+
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_write_out(cx))?;

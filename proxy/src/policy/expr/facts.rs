@@ -125,6 +125,7 @@ impl<'a> Facts<'a> {
         match self.source.request.version() {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",
+            Version::Http2 => "2",
         }
     }
 

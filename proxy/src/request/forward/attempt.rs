@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Exchange;
@@ -13,22 +12,22 @@ use super::super::relay::Ended;
 use super::super::upload::{Progress, Upload};
 use super::Forward;
 use super::response::Arrived;
-use crate::base::metric::{Limit, Phase};
+use crate::base::metric::Phase;
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::buf::spare_vec;
 use crate::config::value::{Forwarded, UpstreamHost};
 use crate::http::{Before, Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
-use crate::listen::{Flow, deadline};
+use crate::listen::deadline;
 use crate::ring;
 use crate::target::Picked;
-use crate::target::groups::Origin;
-use crate::tls::Outgoing;
-use crate::transport::{Key, Upstream, exchange_fault};
+use crate::target::groups::Target;
+use crate::transport::{Upstream, exchange_fault};
 
 /// One try.
 pub(super) struct Attempt<'f, 'a, 'b> {
     pub(super) forward: &'f Forward<'a, 'b>,
     pub(super) picked: &'f Picked,
+    pub(super) began: Instant,
     /// Not on a connection from the pool.
     pub(super) fresh_only: bool,
     /// A status that counts as failed may be tried elsewhere.
@@ -63,13 +62,13 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         edits: &mut Edits,
         text: &mut Vec<u8>,
     ) -> Tried {
-        let began = ring::now();
+        let began = self.began;
         let upstream = match self.obtain(record).await {
             Ok(upstream) => upstream,
             Err(fault) => return self.failed(fault, false, &Progress::default(), began),
         };
         record.reused = upstream.is_reused();
-        record.upstream = upstream.flow.as_ref().map(Flow::cookie);
+        record.upstream = upstream.cookie();
         let counted = (upstream.socket.received(), upstream.socket.sent());
         let tried = self.exchange_on(&upstream, began, record, body, response, edits, text).await;
         let counters = &self.forward.exchange.worker.counters;
@@ -80,73 +79,22 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                 self.give_back(upstream, reuse);
                 Tried::Done(Ok(()))
             }
-            Ok(None) => Tried::Done(Ok(())),
-            Err(tried) => tried,
+            ended => {
+                upstream.leave(self.forward.live.groups().limits.connections_max);
+                ended.map_or_else(|tried| tried, |_| Tried::Done(Ok(())))
+            }
         }
     }
 
-    /// The host of the target's URL.
-    fn host(&self) -> &str {
-        self.origin().map_or("", |origin| host_of(&origin.authority))
-    }
-
-    fn origin(&self) -> Option<&Origin> {
-        self.forward.live.groups().targets[usize::from(self.picked.target)].origin()
+    /// Where it goes.
+    pub(super) fn target(&self) -> &'a Target {
+        &self.forward.live.groups().targets[usize::from(self.picked.target)]
     }
 
     fn failed(&self, fault: Fault, on_reused: bool, progress: &Progress, began: Instant) -> Tried {
         let took = ring::now().since(began);
         let fault = if progress.relayed.get() { fault.retry(Retry::No) } else { fault };
         Tried::Failed(Failed { fault, on_reused, body_begun: progress.begun.get(), took, granted: false })
-    }
-
-    /// A connection from the pool, or a new one.
-    async fn obtain(&self, record: &mut Record) -> Result<Box<Upstream>, Fault> {
-        let exchange = self.forward.exchange;
-        let counters = &exchange.worker.counters;
-        let unusable = Fault::new(Reason::InternalError);
-        let address = self.picked.address.ok_or(unusable)?;
-        let key = Key { address, tls: self.origin().and_then(|origin| origin.tls.clone()) };
-        if !self.fresh_only
-            && let Some(upstream) = exchange.worker.pool.borrow_mut().take(&key, ring::now())
-        {
-            counters.upstream_reuses.add(1);
-            upstream.begin();
-            return Ok(upstream);
-        }
-        let max = self.forward.live.groups().limits.connections_max;
-        let place = self.picked.inflight.connection(max).ok_or_else(|| {
-            counters.limit(Limit::EndpointConnections);
-            Fault::new(Reason::UpstreamQueueFull).retry(Retry::Safe)
-        })?;
-        counters.upstream_connects.add(1);
-        let began = ring::now();
-        let dial = Upstream::dial(address, place, exchange.rules.timeouts.connect);
-        let dialled = exchange.client.within(exchange.deadline, dial).await;
-        record.spent(Phase::Connect, began, ring::now());
-        let late = Fault::new(Reason::RequestTimeout);
-        let mut upstream = dialled.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))??;
-        upstream.flow = upstream.socket.socket().and_then(|socket| exchange.worker.flows.dialled(socket, self.host()));
-        if let Some(outgoing) = &key.tls {
-            upstream = self.secure(upstream, outgoing, record).await?;
-        }
-        upstream.begin();
-        Ok(upstream)
-    }
-
-    async fn secure(
-        &self,
-        upstream: Box<Upstream>,
-        outgoing: &Arc<Outgoing>,
-        record: &mut Record,
-    ) -> Result<Box<Upstream>, Fault> {
-        let exchange = self.forward.exchange;
-        let began = ring::now();
-        let handshake = Box::pin(upstream.secure(outgoing, exchange.rules.timeouts.connect_tls));
-        let secured = exchange.client.within(exchange.deadline, handshake).await;
-        record.spent(Phase::Tls, began, ring::now());
-        let late = Fault::new(Reason::RequestTimeout);
-        secured.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))?
     }
 
     /// The exchange itself. `Some`: the connection may be used again, for so long.
@@ -194,7 +142,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         let sent = progress.done.get().unwrap_or(now);
         record.spent(Phase::Send, began, sent);
         record.spent(Phase::Wait, sent, now);
-        let arrived = arrived.map_err(|fault| self.failed(fault, upstream.is_reused(), &progress, began))?;
+        let arrived = arrived.map_err(|fault| self.failed(fault, upstream.may_be_stale(), &progress, began))?;
         progress.answered.set(true);
         let report = self.picked.inflight.answered(response.status(), now.since(sent.min(now)), now);
         exchange.worker.report(report);
@@ -282,7 +230,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                     Forwarded::Both => crate::http::Forwarded::Both,
                     Forwarded::Off => crate::http::Forwarded::Off,
                 },
-                peer: &exchange.client.peer_text,
+                peer: exchange.client.whence.peer_text(),
                 before: exchange.before(),
                 proto: exchange.client.scheme(),
                 port: exchange.client.port,
@@ -388,13 +336,5 @@ impl Exchange<'_> {
         if self.who.is_ok_and(|who| !who.trusted) {
             self.current.trust.headers().for_each(|name| edits.remove(name.as_bytes()));
         }
-    }
-}
-
-/// An authority without its port.
-fn host_of(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => host,
-        _ => authority,
     }
 }

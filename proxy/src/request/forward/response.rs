@@ -22,6 +22,22 @@ use crate::transport::Upstream;
 /// The longest response head.
 const HEAD_MAX: usize = 64 * 1024;
 
+/// Fields that describe a body which is not sent.
+const OF_A_BODY: [&[u8]; 12] = [
+    b"Content-Type",
+    b"Content-Encoding",
+    b"Content-Language",
+    b"Content-Location",
+    b"Content-Disposition",
+    b"Content-Range",
+    b"Content-Digest",
+    b"Repr-Digest",
+    b"Digest",
+    b"ETag",
+    b"Last-Modified",
+    b"Accept-Ranges",
+];
+
 /// A parsed response head's octets, and what came behind it.
 pub(super) struct Arrived {
     bytes: Bytes,
@@ -82,7 +98,7 @@ impl Attempt<'_, '_, '_> {
             progress.go();
         }
         let asked = !is_continue || (exchange.request.head.expect_continue() && !progress.continued.replace(true));
-        if asked && exchange.request.version() == Version::Http11 {
+        if asked && exchange.request.version() >= Version::Http11 {
             let mut out = spare_vec();
             match is_continue {
                 true => write_continue(&mut out),
@@ -124,8 +140,13 @@ impl Attempt<'_, '_, '_> {
             return Ok(None);
         }
         let asked = exchange.request.verb();
-        let from = head.body(asked);
-        let to = client_body(from, exchange.request.version());
+        let stated = head.body(asked);
+        let from = upstream.framing(stated);
+        let to = match (stated, from) {
+            // Its stream ended with its head.
+            (BodyLength::UntilClose, BodyLength::None) => BodyLength::Length(0),
+            _ => client_body(stated, exchange.request.version()),
+        };
         if to == BodyLength::UntilClose {
             record.keep_alive = false;
             record.close_delimited = true;
@@ -139,7 +160,7 @@ impl Attempt<'_, '_, '_> {
         let reader = BodyReader::response(from);
         let trailers = exchange.request.head.te_trailers();
         let (first, chunked, silence) = (arrived.rest.clone(), is_chunked(to), self.silence(&response));
-        let download = Download { upstream, reader, first, chunked, silence, trailers };
+        let download = Download { upstream, reader, first, chunked, silence, trailers, late: None };
         let main = pin!(exchange.download(download, send, record));
         // A fault of the request's body, or the client's going away, ends the exchange.
         let ended = beside.run(main, |sent: &Result<(), Fault>| sent.err()).await??;
@@ -221,10 +242,9 @@ impl Attempt<'_, '_, '_> {
         }
         rules.pages.page(status)?;
         let mut page = Vec::new();
-        let kind = render(&mut page, &rules.pages, Wanted::Html, status, Reason::Ok, exchange.id_text());
-        for name in [b"Content-Type".as_slice(), b"Content-Encoding", b"ETag", b"Last-Modified", b"Accept-Ranges"] {
-            edits.remove(name);
-        }
+        let wanted = if exchange.wanted() == Wanted::Json { Wanted::Json } else { Wanted::Html };
+        let kind = render(&mut page, &rules.pages, wanted, status, Reason::Ok, exchange.id_text());
+        OF_A_BODY.iter().for_each(|name| edits.remove(name));
         edits.set(b"Content-Type", kind.as_bytes());
         let bodiless = exchange.request.verb() == Method::Head;
         let length = page.len() as u64;
@@ -274,6 +294,6 @@ impl Attempt<'_, '_, '_> {
             send.push_chunk(rest.clone());
         }
         exchange.send(send).await?;
-        exchange.tunnel(upstream, record).await
+        exchange.tunnel(&upstream.socket, record).await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Group, Groups, Host, Kind, Limits, Origin, Side, Static, Target};
 use crate::config::raw::{Health, Route, StaticAnswer, Sticky as RawSticky, Target as RawTarget, TargetTls};
-use crate::config::value::{AllUnhealthy, HashKey, Secret, SplitKey};
+use crate::config::value::{AllUnhealthy, HashKey, Secret, SplitKey, TargetProtocol};
 use crate::config::{Code, Problems};
 use crate::target::health::Check;
 use crate::target::outlier::Rules;
@@ -148,6 +148,7 @@ fn target(
         name: raw.name.as_str().into(),
         enabled: raw.enabled,
         kind,
+        protocol: raw.protocol,
         priority_group: raw.priority_group,
         weight: raw.weight,
         side: side?,
@@ -280,20 +281,42 @@ fn is_token(text: &str) -> bool {
 
 fn origin(raw: &RawTarget, url: Url<'_>, context: &Context<'_>, problems: &mut Problems) -> Option<Origin> {
     let Url { secure, authority, host, port } = url;
-    let tls = match secure {
-        true => Some(sessions(raw, &host, context, problems)?),
-        false => None,
+    let (tls, tls_http1) = match secure {
+        true => (Some(sessions(raw, &host, alpn(raw.protocol), context, problems)?), own_http1(raw, &host, context)),
+        false => (None, None),
     };
-    Some(Origin { authority: authority.into(), host, port, tls })
+    Some(Origin { authority: authority.into(), host, port, tls, tls_http1 })
 }
 
-fn sessions(raw: &RawTarget, host: &Host, context: &Context<'_>, problems: &mut Problems) -> Option<Arc<Outgoing>> {
+/// What is offered to an origin, the preferred protocol first.
+fn alpn(protocol: TargetProtocol) -> &'static [&'static str] {
+    match protocol {
+        TargetProtocol::Http1 | TargetProtocol::H2c => &["http/1.1"],
+        TargetProtocol::H2 => &["h2"],
+        TargetProtocol::Auto => &["h2", "http/1.1"],
+    }
+}
+
+/// Sessions without HTTP/2, where it is offered but not wanted for all: what is wrong with them has been said.
+fn own_http1(raw: &RawTarget, host: &Host, context: &Context<'_>) -> Option<Arc<Outgoing>> {
+    let offers = raw.protocol == TargetProtocol::Auto;
+    offers.then(|| sessions(raw, host, alpn(TargetProtocol::Http1), context, &mut Problems::default())).flatten()
+}
+
+fn sessions(
+    raw: &RawTarget,
+    host: &Host,
+    alpn: &[&str],
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Option<Arc<Outgoing>> {
     let host = match host {
         Host::Address(ip) => ip.to_string(),
         Host::Name(name) => name.to_string(),
     };
     let own = raw.tls.as_ref();
-    let made = (context.tls)(Secure { raw: own, host: &host, alpn: vec![b"http/1.1".to_vec()] });
+    let alpn = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let made = (context.tls)(Secure { raw: own, host: &host, alpn });
     let refused = |flaw: &Flaw| {
         let message = format!("tls.{} {}", flaw.key, flaw.why);
         problems.push(
