@@ -31,12 +31,13 @@ use self::record::Record;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
-use crate::config::value::UnderscoreHeaders;
-use crate::http::{Edits, Head, HeadLimits, Method, Request, ResponseHead, Underscore, is_token};
+use crate::config::value::{SniCheck, UnderscoreHeaders};
+use crate::http::{ClientCert, Edits, Form, Head, HeadLimits, Method, Request, ResponseHead, Underscore, is_token};
 use crate::listen::{Client, Told};
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::limit;
 use crate::ring::{self, Timer};
+use crate::tls::{Store, Strictness};
 use crate::worker::{Current, Registered, Worker};
 pub use protocol::entered;
 
@@ -260,6 +261,7 @@ impl<'a> Exchange<'a> {
             return Box::pin(self.connect(asked, record, edits)).await;
         }
         let paths = asked.read(self.identity().ip());
+        self.check_authority()?;
         // A path against the rules is a head against the rules: nothing behind it is read (http.md section 2).
         let paths = paths.inspect_err(|fault| record.keep_alive &= fault.reason != Reason::InvalidRequestTarget)?;
         let _place = self.policies(&paths, record).await?;
@@ -300,6 +302,38 @@ impl<'a> Exchange<'a> {
             self.worker.counters.limit(Limit::Requests);
             Fault::new(Reason::Overloaded)
         })
+    }
+
+    /// Over TLS: whether the connection is one for the host that is asked for (RFC 9110 section 7.4). CONNECT asks for
+    /// somebody else.
+    fn check_authority(&self) -> Result<(), Fault> {
+        let listener = &self.current.snapshot.document.listeners[self.listener.0];
+        let Some(tls) = self.client.secured().filter(|_| self.request.head.form() != Form::Authority) else {
+            return Ok(());
+        };
+        let strictness = match listener.sni_check {
+            SniCheck::Off => Strictness::Off,
+            SniCheck::Certificate => Strictness::Certificate,
+            SniCheck::Exact => Strictness::Exact,
+        };
+        let store = self.current.tls.of(&self.client.listener);
+        let admits = |store: &Store| store.admits(strictness, &tls.shown, tls.sni.as_deref(), self.request.host());
+        match store.is_none_or(|store| admits(store)) {
+            true => Ok(()),
+            false => Err(Fault::new(Reason::MisdirectedRequest)),
+        }
+    }
+
+    /// What the upstream learns of the client's certificate. One that a trusted peer passes on counts where weir says
+    /// none itself.
+    fn client_cert(&self) -> ClientCert<'_> {
+        let own = self.current.snapshot.document.listeners[self.listener.0].tls.client_cert_header;
+        let verified = self.client.secured().and_then(|tls| tls.client_cert());
+        match (own, verified) {
+            (true, Some(certificate)) => ClientCert::Own(certificate),
+            (false, _) if self.who.is_ok_and(|who| who.trusted) => ClientCert::AsReceived,
+            _ => ClientCert::Untold,
+        }
     }
 
     fn check_body(&self, body: &mut ClientBody) -> Result<(), Fault> {

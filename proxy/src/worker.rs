@@ -206,7 +206,7 @@ impl Current {
             snapshot: new.snapshot.clone(),
             live: new.live.clone(),
             trust: new.snapshot.trust.clone(),
-            tls: new.snapshot.tls.clone(),
+            tls: new.snapshot.tls.stores.clone(),
             bans: new.bans.clone(),
             geoip: new.geoip.clone(),
             cells: new.cells.clone(),

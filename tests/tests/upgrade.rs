@@ -9,6 +9,8 @@ mod refused;
 mod service;
 #[path = "upgrade/state.rs"]
 mod state;
+#[path = "upgrade/tls.rs"]
+mod tls;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

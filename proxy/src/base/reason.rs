@@ -95,6 +95,7 @@ reasons! {
     ClientConcurrency, "client_concurrency", 429, Policy, "PR", "the client has too many requests in flight";
     RateLimited, "rate_limited", 429, Policy, "PR", "Rate limit exceeded";
 
+    MisdirectedRequest, "misdirected_request", 421, Client, "PR", "the connection's certificate or name is not for this host";
     HostNotServed, "host_not_served", 421, Client, "PR", "host not served here";
     NoRoute, "no_route", 404, Policy, "LR", "no route matches";
     RedirectFailed, "redirect_failed", 500, Policy, "PR", "no valid redirect";

@@ -141,6 +141,7 @@ fn try_start(source: &Source, document: Document, taking: &mut Option<Taking>) -
         flows: process.flows.clone(),
         home: stay.as_ref().map(|stay| stay.home().clone()),
         fed,
+        tls: process.tls.clone(),
         process: process.clone(),
         taking: taking.take(),
     };

@@ -15,7 +15,6 @@ use crate::respond::{Page, Pages};
 use crate::route::{self, Edits};
 use crate::target::Groups;
 use crate::target::groups::{self, Context};
-use crate::tls::Stores;
 use crate::trace::Format;
 
 /// Everything that a request needs to know of the configuration.
@@ -41,7 +40,7 @@ pub struct Snapshot {
     /// Access logs, in the document's order.
     pub access_logs: Vec<LogPlan>,
     /// What listeners show and ask over TLS, as the files were when this was built.
-    pub tls: Arc<Stores>,
+    pub tls: super::tls::Shown,
 }
 
 /// One access log.
@@ -151,7 +150,7 @@ impl Snapshot {
         let access_logs = logs.collect();
         let bans = super::bans::Listed::read(&document, problems);
         let rate_limits = rate_limits(&document, environment.limits, problems);
-        let tls = super::tls::stores(&document, environment.tls, problems).map(Arc::new);
+        let tls = super::tls::Shown::read(&document, environment.tls, problems);
         if problems.is_fatal() {
             return None;
         }

@@ -123,6 +123,7 @@ pub struct Facts {
     warnings: Mutex<BTreeMap<&'static str, String>>,
     bound: Mutex<Vec<(SocketAddr, String)>>,
     kernel_lost: Mutex<Option<String>>,
+    no_certificate: Mutex<Option<String>>,
     /// The resolver's state.
     pub resolver: ResolverFacts,
 }
@@ -140,6 +141,7 @@ impl Facts {
             frozen: AtomicBool::new(false),
             bound: Mutex::default(),
             kernel_lost: Mutex::default(),
+            no_certificate: Mutex::default(),
             warnings: Mutex::default(),
             resolver: ResolverFacts::default(),
         }
@@ -230,6 +232,16 @@ impl Facts {
     /// Whether what outlives the process is another one's to change.
     pub fn is_frozen(&self) -> bool {
         self.frozen.load(Ordering::Acquire)
+    }
+
+    /// Stored when a listener that speaks TLS has no certificate of its own (which), or all have (none).
+    pub fn set_no_certificate(&self, listener: Option<String>) {
+        *self.no_certificate.lock().unwrap_or_else(PoisonError::into_inner) = listener;
+    }
+
+    /// Which listener speaks TLS without a certificate of its own.
+    pub fn no_certificate(&self) -> Option<String> {
+        self.no_certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Stored when a drain or stop begins.

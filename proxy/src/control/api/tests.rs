@@ -66,6 +66,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         flows: Arc::default(),
         home: None,
         fed: Feeds::channel().1,
+        tls: Arc::default(),
         process: Arc::<Remembering>::default() as Arc<dyn Process>,
         taking: None,
     };

@@ -235,6 +235,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                 proto: exchange.client.scheme(),
                 port: exchange.client.port,
             },
+            client_cert: exchange.client_cert(),
             request_id: exchange.id_header(),
             edits,
         };
