@@ -16,6 +16,7 @@ use weir_tests::netns::flood::Running;
 use weir_tests::netns::pair::WIRE;
 use weir_tests::netns::{Edge, Flood, Pair, Sources};
 use weir_tests::object::Group;
+use weir_tests::program::Running as Program;
 use weir_tests::weir::binary;
 use weir_tests::{Config, Origin, Weir, wait};
 
@@ -156,6 +157,30 @@ fn cgroup_and_steering_are_the_new_processs_and_nothing_is_left_at_the_end() {
     let loaded =
         || aya::programs::loaded_programs().flatten().filter(|program| programs.contains(&program.id())).count();
     wait::until("no program is left", || loaded() == 0);
+    assert!(edge.cgroup.children().is_empty(), "{:?}", edge.cgroup.children());
+}
+
+#[test]
+fn a_cgroup_that_weir_has_made_serves_the_next_process_and_goes_with_the_last() {
+    let edge = Edge::new();
+    let origin = Origin::ok("hello");
+    let [program, arguments @ ..] = edge.cgroup.starter();
+    let _somebody = Program::start(Command::new(program).args(arguments).args(["sleep", "600"]));
+    wait::until("somebody is inside", || {
+        std::fs::read_to_string(edge.cgroup.path().join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty())
+    });
+    let weir = start(edge.config(&origin.url()));
+    let made = edge.cgroup.path().join(format!("weir-{}", weir.pid()));
+    assert_eq!(edge.cgroup.children(), std::slice::from_ref(&made));
+    for _ in 0..2 {
+        let new = weir.upgraded(&[]);
+        wait::until("the one before has ended", || weir.processes().iter().all(|one| one.0 == new.0));
+        assert_eq!(edge.cgroup.children(), std::slice::from_ref(&made));
+        let inside = std::fs::read_to_string(made.join("cgroup.procs")).expect("a cgroup");
+        assert_eq!(inside.trim(), new.0.to_string());
+        wait::until("flows are followed there", || group(&weir, "flow")["state"] == "attached");
+    }
+    weir.stop_all();
     assert!(edge.cgroup.children().is_empty(), "{:?}", edge.cgroup.children());
 }
 

@@ -181,7 +181,7 @@ impl Giver {
 
     fn begin(&self, binary: &Path) -> Result<Child, String> {
         let (path, _) = self.own.as_ref().ok_or("there is no upgrade_socket, which the next process would need")?;
-        if self.parts.facts.draining() {
+        if self.ends() {
             return Err("this process ends".to_owned());
         }
         *lock(&self.turn) = Turn { deadline: Some(Instant::now() + READY_MAX), ..Turn::default() };
@@ -237,6 +237,10 @@ impl Giver {
             let why = "another process takes over already".to_owned();
             return drop(talk.say(&FromOld::Refused { why }, Instant::now() + FIRST_WORD));
         };
+        if self.ends() {
+            let why = "this process ends".to_owned();
+            return drop(talk.say(&FromOld::Refused { why }, Instant::now() + FIRST_WORD));
+        }
         tracing::info!(pid, "a process takes over");
         let deadline = lock(&self.turn).deadline.filter(|end| *end > Instant::now());
         let deadline = deadline.unwrap_or_else(|| Instant::now() + READY_MAX);
@@ -292,6 +296,11 @@ impl Giver {
         }
         let claimed = claimed.into_iter().map(|(name, address)| (name.into(), address.into()));
         Ok(Arc::new(claimed.collect()))
+    }
+
+    /// Whether there is nothing to give any more.
+    fn ends(&self) -> bool {
+        self.parts.facts.draining() || matches!(*self.parts.phase.borrow(), Phase::Given { .. })
     }
 
     /// From here on nothing is written, nothing is denied in the kernel, and the API changes nothing.
