@@ -182,3 +182,65 @@ fn the_socket_is_weirs_alone() {
     weir.stop();
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
+
+/// Starts weir to take over from a test that says these things, one after each that it hears, and then goes.
+#[track_caller]
+fn taking_from(says: &[Value]) -> (weir_tests::Exit, Vec<Value>) {
+    let origin = Origin::ok("x");
+    let config = Config::forwarding(origin.url()).without_kernel();
+    let (path, document) = (config.path("upgrade.sock"), config.path("weir.toml"));
+    std::fs::write(&document, config.text()).expect("written");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("bound");
+    let (exit, heard) = std::thread::scope(|scope| {
+        let old = scope.spawn(|| {
+            let mut peer = Peer(listener.accept().expect("a connection").0);
+            let heard = says.iter().map(|message| {
+                let heard = peer.hear();
+                peer.say(message);
+                heard
+            });
+            heard.collect()
+        });
+        let mut command = std::process::Command::new(weir_tests::weir::binary());
+        command.arg("run").arg(format!("--takeover={}", path.display())).arg("--config").arg(&document);
+        let exit = weir_tests::program::finish(&mut command, wait::SOON);
+        (exit, old.join().expect("a conversation"))
+    });
+    assert!(path.exists(), "it is the old one's");
+    (exit, heard)
+}
+
+fn manifest() -> Value {
+    let manifest = json!({ "version": 1, "pid": 1, "release": "9.9.9", "descriptors": 0, "sockets": [], "more": [1] });
+    let mut said = json!({ "say": "manifest" });
+    said.as_object_mut().expect("an object").extend(manifest.as_object().expect("an object").clone());
+    said
+}
+
+#[test]
+fn a_process_whom_the_old_one_refuses_or_leaves_ends_and_says_why() {
+    let (exit, heard) = taking_from(&[json!({ "say": "refused", "why": "no such luck" })]);
+    assert_eq!(exit.code, Some(7), "{exit:?}");
+    assert!(exit.stderr.contains("no such luck"), "{}", exit.stderr);
+    assert_eq!(heard[0]["ask"], "takeover");
+
+    let (exit, heard) = taking_from(&[manifest(), json!({ "say": "refused", "why": "second thoughts" })]);
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    assert!(exit.stderr.contains("second thoughts"), "{}", exit.stderr);
+    assert_eq!(heard[1]["say"], "freeze", "all else was ready");
+
+    let frozen = json!({ "say": "frozen", "kernel": null });
+    let (exit, heard) = taking_from(&[manifest(), frozen.clone()]);
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    assert_eq!(heard.len(), 2);
+
+    let (exit, heard) = taking_from(&[manifest(), frozen, json!({ "say": "last", "findings": [] })]);
+    assert_eq!(exit.code, Some(1), "{exit:?}");
+    assert!(exit.stderr.contains("out of turn"), "{}", exit.stderr);
+    assert_eq!(heard[2], json!({ "say": "ready", "claimed": [] }));
+
+    let other = json!({ "say": "manifest", "version": 2, "pid": 1, "release": "x", "descriptors": 0, "sockets": [] });
+    let (exit, _) = taking_from(&[other]);
+    assert_eq!(exit.code, Some(7), "{exit:?}");
+    assert!(exit.stderr.contains("version 2"), "{}", exit.stderr);
+}
