@@ -124,14 +124,14 @@ fn a_slow_client_does_not_hold_up_its_neighbours() {
     });
     let weir = to(origin.url()).start();
     // They ask for much and take nothing.
-    let slow: Vec<Client> = (0..3)
+    let slow: Vec<Client> = (0..12)
         .map(|_| {
             let client = weir.client();
             client.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
             client
         })
         .collect();
-    origin.wait_calls(3);
+    origin.wait_calls(12);
     for _ in 0..200 {
         assert_eq!(weir.get("/small").text(), "done");
     }
