@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use h2::server::Builder;
-use weir_tests::h2c::H2Origin;
+use weir_tests::h2c::{H2Origin, gone};
 use weir_tests::{Client, Weir, wait};
 
 use crate::to;
@@ -120,7 +120,7 @@ fn a_slow_client_does_not_hold_up_its_neighbours() {
             let _ = stream.send_data(vec![b'x'; 1 << 20].into(), false);
         }
         let _ = stream.send_data(Vec::new().into(), true);
-        call.cancelled().await;
+        gone(&mut stream).await;
     });
     let weir = to(origin.url()).start();
     // They ask for much and take nothing.
