@@ -9,8 +9,12 @@ use std::task::{Context, Poll};
 
 use crate::buf::{Chunk, SendBuf};
 use crate::ring::Socket;
-use stream::Stream;
+pub use adapter::{Adapter, Carrier, Port};
+pub use meter::Meter;
+pub use stream::{Payload, Stream};
 
+mod adapter;
+pub mod meter;
 pub mod stream;
 
 /// What carries an exchange's octets.
@@ -115,6 +119,19 @@ impl Wire {
             Self::Plain(socket) => socket.sent(),
             Self::Stream(stream) => stream.sent(),
         }
+    }
+
+    /// Octets that were to be sent and have not left.
+    pub fn unsent(&self) -> usize {
+        match self {
+            Self::Plain(socket) => socket.unsent(),
+            Self::Stream(stream) => stream.unsent(),
+        }
+    }
+
+    /// The trailers behind what was received, where the wire has them apart: lines, the empty one last. Once.
+    pub fn take_trailers(&self) -> Option<Vec<u8>> {
+        self.stream()?.take_trailers()
     }
 
     /// Octets of payload received so far.

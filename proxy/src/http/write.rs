@@ -290,8 +290,13 @@ pub fn write_chunk_end(out: &mut Vec<u8>) {
 /// Appends the last chunk, the trailers and the end of the body.
 pub fn write_last_chunk<'t>(out: &mut Vec<u8>, trailers: impl IntoIterator<Item = (&'t [u8], &'t [u8])>) {
     out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers {
+    write_fields(out, trailers);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a line for each field.
+pub fn write_fields<'t>(out: &mut Vec<u8>, fields: impl IntoIterator<Item = (&'t [u8], &'t [u8])>) {
+    for (name, value) in fields {
         put(out, &[name, b": ", value, b"\r\n"]);
     }
-    out.extend_from_slice(b"\r\n");
 }

@@ -25,7 +25,7 @@ use h2::RecvStream;
 
 pub use self::ended::{Ended, ended};
 use self::payload::Gauge;
-pub use self::payload::{Payload, shown};
+pub use self::payload::{Payload, forget_shown, shown};
 use self::reply::Reply;
 use crate::buf::{Chunk, SendBuf};
 use crate::http::h2::{read_fields, write_fields};
@@ -220,6 +220,11 @@ impl Stream {
     /// Octets that have left, heads as HTTP/1 spells them.
     pub fn sent(&self) -> u64 {
         self.gauge.sent()
+    }
+
+    /// Octets of content that have not left.
+    pub fn unsent(&self) -> usize {
+        self.gauge.unsent()
     }
 
     /// Octets received so far.
