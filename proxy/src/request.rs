@@ -3,13 +3,17 @@
 //! [`entered`] brings a connection to its protocol, [`connection`] takes its requests one after the other; [`decide`] is
 //! the part without I/O, which explain shares; [`forward`] tries endpoints; [`relay`] moves bodies.
 
+mod announced;
 mod answer;
 mod beside;
 mod body;
+mod connect;
 pub mod decide;
 pub mod explain;
 mod forward;
+mod grpc;
 mod head;
+mod http2;
 mod policy;
 mod protocol;
 mod record;
@@ -26,17 +30,18 @@ use self::body::ClientBody;
 use self::decide::{Asked, Decision};
 use self::head::{Arrived, NoHead};
 use self::record::Record;
-pub use protocol::entered;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
-use crate::config::value::UnderscoreHeaders;
-use crate::http::{Edits, Head, HeadLimits, Request, ResponseHead, Underscore, is_token};
+use crate::config::value::{SniCheck, UnderscoreHeaders};
+use crate::http::{ClientCert, Edits, Form, Head, HeadLimits, Method, Request, ResponseHead, Underscore, is_token};
 use crate::listen::{Client, Told};
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::limit;
 use crate::ring::{self, Timer};
+use crate::tls::{Store, Strictness};
 use crate::worker::{Current, Registered, Worker};
+pub use protocol::entered;
 
 /// A connection that is silent for so long gives back what only requests need. Short, so that few hold that at once: what
 /// is given back between things that stay is of little use to the allocator.
@@ -58,6 +63,19 @@ struct Scratch {
     text: Vec<u8>,
     /// For what goes on beside the main thing.
     timer: Timer,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        Self {
+            head: Head::new(),
+            response: ResponseHead::new(),
+            edits: Edits::new(),
+            chain: Chain::default(),
+            text: Vec::new(),
+            timer: Timer::new(),
+        }
+    }
 }
 
 /// Whether a connection serves another request.
@@ -91,7 +109,7 @@ struct Exchange<'a> {
     given_id: Option<&'a [u8]>,
 }
 
-/// Serves a connection that speaks HTTP/1 to its end.
+/// Serves a connection of HTTP/1 to its end.
 async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
     while wait_lean(&worker, &client).await {
         let more = Box::pin(active(&worker, &client)).await;
@@ -126,14 +144,7 @@ async fn wait_lean(worker: &Worker, client: &Client) -> bool {
 
 /// Serves requests until the connection falls silent (true) or is over (false).
 async fn active(worker: &Worker, client: &Client) -> bool {
-    let mut scratch = Box::new(Scratch {
-        head: Head::new(),
-        response: ResponseHead::new(),
-        edits: Edits::new(),
-        chain: Chain::default(),
-        text: Vec::new(),
-        timer: Timer::new(),
-    });
+    let mut scratch = Box::new(Scratch::new());
     loop {
         let current = worker.current_of(&client.listener);
         let Some(listener) = plan_of(&current, client) else { return false };
@@ -176,7 +187,7 @@ fn head_limits(current: &Current, (position, plan): (usize, &ListenerPlan)) -> H
         target_max: octets(limits.target_max),
         fields_max: octets(limits.fields_max),
         query_pairs_max: octets(limits.query_pairs_max),
-        connect: false,
+        connect: !current.snapshot.document.listeners[position].connect_allow.is_empty(),
         underscore: match current.snapshot.document.listeners[position].underscore_headers {
             UnderscoreHeaders::Drop => Underscore::Drop,
             UnderscoreHeaders::Allow => Underscore::Allow,
@@ -204,7 +215,8 @@ async fn one(
 ) -> Next {
     let Scratch { head, response, edits, chain, text, timer } = scratch;
     let request = Request::new(head, &arrived.bytes);
-    let who = current.trust.resolve(client.peer_ip(), &request, chain);
+    let who =
+        current.trust.resolve(client.peer_ip(), &request, chain).map(|who| who.brought(client.whence.is_brought()));
     let given_id = who.ok().filter(|who| who.trusted).and_then(|_| given_id(&request, listener.1));
     let mut record = Record::begin(worker, client, arrived.first_octet);
     record.spent(Phase::Head, arrived.first_octet, ring::now());
@@ -218,11 +230,12 @@ async fn one(
         who,
         chain,
         told: limit::Told::default(),
-        deadline: crate::listen::deadline(arrived.first_octet, listener.1.rules.timeouts.request),
+        deadline: None,
         timer,
         id: record.id.text(),
         given_id,
     };
+    exchange.deadline = exchange.ends_by(arrived.first_octet, exchange.rules.timeouts.request);
     let mut body = ClientBody::new(head.body(), head.expect_continue(), underscore);
     record.keep_alive = exchange.may_keep_alive();
     let in_progress = worker.enter();
@@ -230,6 +243,12 @@ async fn one(
     text.clear();
     let result = exchange.serve(&mut record, &mut body, response, edits, text).await;
     if let Err(fault) = result {
+        exchange.fail(fault, &mut record, &mut body, edits).await;
+    }
+    if let Some(stream) = client.socket.stream()
+        && let Err(fault) = exchange.see_off(stream).await
+        && record.reason == Reason::Ok
+    {
         exchange.fail(fault, &mut record, &mut body, edits).await;
     }
     record.ended = ring::now();
@@ -253,7 +272,11 @@ impl<'a> Exchange<'a> {
         let current = self.current;
         let request = self.request;
         let asked = Asked { snapshot: &current.snapshot, listener: self.listener.0, request: &request };
+        if request.verb() == Method::Connect {
+            return Box::pin(self.connect(asked, record, edits)).await;
+        }
         let paths = asked.read(self.identity().ip());
+        self.check_authority()?;
         // A path against the rules is a head against the rules: nothing behind it is read (http.md section 2).
         let paths = paths.inspect_err(|fault| record.keep_alive &= fault.reason != Reason::InvalidRequestTarget)?;
         let _place = self.policies(&paths, record).await?;
@@ -262,8 +285,9 @@ impl<'a> Exchange<'a> {
         record.route = Some(decided.route.position);
         if let Some(rules) = plan.rules(self.listener.0) {
             self.rules = rules;
-            self.deadline = crate::listen::deadline(record.began, rules.timeouts.request);
+            self.deadline = self.ends_by(record.began, rules.timeouts.request);
         }
+        self.check_protocol()?;
         if let Decision::Redirect(redirect) = decided.decision {
             return answer::redirect(self, &decided, redirect, record, body, edits, text).await;
         }
@@ -296,6 +320,38 @@ impl<'a> Exchange<'a> {
         })
     }
 
+    /// Over TLS: whether the connection is one for the host that is asked for (RFC 9110 section 7.4). CONNECT asks for
+    /// somebody else.
+    fn check_authority(&self) -> Result<(), Fault> {
+        let listener = &self.current.snapshot.document.listeners[self.listener.0];
+        let Some(tls) = self.client.secured().filter(|_| self.request.head.form() != Form::Authority) else {
+            return Ok(());
+        };
+        let strictness = match listener.sni_check {
+            SniCheck::Off => Strictness::Off,
+            SniCheck::Certificate => Strictness::Certificate,
+            SniCheck::Exact => Strictness::Exact,
+        };
+        let store = self.current.tls.of(&self.client.listener);
+        let admits = |store: &Store| store.admits(strictness, &tls.shown, tls.sni.as_deref(), self.request.host());
+        match store.is_none_or(|store| admits(store)) {
+            true => Ok(()),
+            false => Err(Fault::new(Reason::MisdirectedRequest)),
+        }
+    }
+
+    /// What the upstream learns of the client's certificate. One that a trusted peer passes on counts where weir says
+    /// none itself.
+    fn client_cert(&self) -> ClientCert<'_> {
+        let own = self.current.snapshot.document.listeners[self.listener.0].tls.client_cert_header;
+        let verified = self.client.secured().and_then(|tls| tls.client_cert());
+        match (own, verified) {
+            (true, Some(certificate)) => ClientCert::Own(certificate),
+            (false, _) if self.who.is_ok_and(|who| who.trusted) => ClientCert::AsReceived,
+            _ => ClientCert::Untold,
+        }
+    }
+
     fn check_body(&self, body: &mut ClientBody) -> Result<(), Fault> {
         let max = self.rules.limits.body_max;
         body.limit(max);
@@ -303,6 +359,14 @@ impl<'a> Exchange<'a> {
             return Err(Fault::new(Reason::BodyTooLarge));
         }
         Ok(())
+    }
+
+    /// A tunnel that the route does not carry is refused: a plain answer to it would pass for one.
+    fn check_protocol(&self) -> Result<(), Fault> {
+        match self.request.head.is_extended() && !self.rules.websocket {
+            true => Err(Fault::new(Reason::ProtocolUnsupported)),
+            false => Ok(()),
+        }
     }
 
     /// Takes keep-alive back from a connection that was told to end while its request waited.

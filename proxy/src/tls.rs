@@ -20,6 +20,8 @@ mod record;
 mod resolver;
 mod session;
 mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tickets;
 
 use std::sync::{Arc, LazyLock};

@@ -12,6 +12,7 @@ mod wall;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -203,7 +204,7 @@ impl Current {
             snapshot: new.snapshot.clone(),
             live: new.live.clone(),
             trust: new.snapshot.trust.clone(),
-            tls: new.snapshot.tls.clone(),
+            tls: new.snapshot.tls.stores.clone(),
             bans: new.bans.clone(),
             geoip: new.geoip.clone(),
             cells: new.cells.clone(),
@@ -218,6 +219,17 @@ impl Current {
         let has = |raw: &Listener| raw.enabled && raw.bind.iter().any(|bind| bind.to_string() == address);
         let at = self.snapshot.document.listeners.iter().position(has).filter(|_| process::is_fixed(address))?;
         Some(self.snapshot.listeners.get(at)?.name.clone())
+    }
+
+    /// Whether a peer of this listener is a proxy that announces whose connection it brings.
+    pub fn announces(&self, listener: &str, peer: Option<IpAddr>) -> bool {
+        let plan = self.snapshot.listeners.iter().find(|plan| *plan.name == *listener);
+        plan.is_some_and(|plan| plan.proxies.hold(peer))
+    }
+
+    /// Whether a peer of this listener speaks for others, so that neither bans nor bounds of one client concern it.
+    pub fn is_trusted_proxy(&self, listener: &str, peer: Option<IpAddr>) -> bool {
+        self.trust.trusts(peer) || self.announces(listener, peer)
     }
 
     /// The same with other endpoints.

@@ -3,19 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::raw::{ErrorPages, Limits, Retry, Timeouts};
-use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
+use super::raw::{ErrorPages, Http2, Limits, Retry, Timeouts};
 use super::tls::Outgoings;
+use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::{Document, Problems};
 use crate::files::{LogSettings, Output};
-use crate::policy::identity::Trust;
+use crate::policy::identity::{Proxies, Trust};
 use crate::policy::limit::{self, Limit};
 use crate::policy::rule::RulesBuilder;
 use crate::respond::{Page, Pages};
 use crate::route::{self, Edits};
 use crate::target::Groups;
 use crate::target::groups::{self, Context};
-use crate::tls::Stores;
 use crate::trace::Format;
 
 /// Everything that a request needs to know of the configuration.
@@ -41,7 +40,7 @@ pub struct Snapshot {
     /// Access logs, in the document's order.
     pub access_logs: Vec<LogPlan>,
     /// What listeners show and ask over TLS, as the files were when this was built.
-    pub tls: Arc<Stores>,
+    pub tls: super::tls::Shown,
 }
 
 /// One access log.
@@ -60,6 +59,12 @@ pub struct ListenerPlan {
     pub rules: Rules,
     /// The header that carries the request's id.
     pub request_id_header: Box<str>,
+    /// Manners of HTTP/2.
+    pub http2: Http2,
+    /// Whether HTTP/2 may be spoken without TLS.
+    pub h2c: bool,
+    /// Peers that must announce whose connection they bring.
+    pub proxies: Proxies,
 }
 
 /// What holds for a route.
@@ -121,6 +126,9 @@ impl Snapshot {
             name: listener.name.as_str().into(),
             rules: rules(&document, listener, None, &mut pages, problems),
             request_id_header: listener.request_id_header.as_str().into(),
+            http2: Http2::resolve(&document, listener),
+            h2c: listener.h2c,
+            proxies: Proxies::new(&listener.proxy_protocol_from),
         });
         let listeners = listeners.collect();
         let mut slots = Vec::new();
@@ -148,7 +156,7 @@ impl Snapshot {
         let access_logs = logs.collect();
         let bans = super::bans::Listed::read(&document, problems);
         let rate_limits = rate_limits(&document, environment.limits, problems);
-        let tls = super::tls::stores(&document, environment.tls, problems).map(Arc::new);
+        let tls = super::tls::Shown::read(&document, environment.tls, problems);
         if problems.is_fatal() {
             return None;
         }

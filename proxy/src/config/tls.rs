@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::KeyLog;
 
+use super::bans::Stamp;
 use super::raw::{Document, ListedCertificate, Listener};
 use super::value::{ClientAuthMode, Protocol, TlsVersion, UnknownSni};
 use super::{At, Problem, Problems};
@@ -71,28 +72,56 @@ impl Kept {
     }
 }
 
-/// The stores of a document's listeners, of its files as they are. What is wrong goes to `problems`, and then there are
-/// none. Blocks.
-pub fn stores(document: &Document, kept: &Kept, problems: &mut Problems) -> Option<Stores> {
-    let mut files = Files::default();
-    let mut stores = Vec::new();
-    let mut whole = true;
-    for listener in https(document) {
-        match (Reading { kept, files: &mut files, problems }).store(listener) {
-            Some(store) => stores.push((listener.name.as_str().into(), Arc::new(store))),
-            None => whole = false,
-        }
+/// What the files said, and how they stood before they were read.
+#[derive(Clone)]
+pub struct Shown {
+    /// The stores of the document's listeners.
+    pub stores: Arc<Stores>,
+    /// Of each file, in the document's order; none: it could not be found.
+    pub stamps: Vec<Option<Stamp>>,
+}
+
+impl Shown {
+    /// Reads the files of a document. What is wrong goes to `problems`, and then there is nothing. Blocks.
+    pub fn read(document: &Document, kept: &Kept, problems: &mut Problems) -> Option<Self> {
+        Self::of(document, kept, problems, |_| None)
     }
-    whole.then(|| stores.into_iter().collect())
+
+    /// Reads them again. A listener whose files are of no use now keeps what it showed before; why goes to `problems`.
+    /// None if there is nothing for one. Blocks.
+    pub fn read_again(&self, document: &Document, kept: &Kept, problems: &mut Problems) -> Option<Self> {
+        Self::of(document, kept, problems, |listener| self.stores.of(listener).cloned())
+    }
+
+    fn of(
+        document: &Document,
+        kept: &Kept,
+        problems: &mut Problems,
+        before: impl Fn(&str) -> Option<Arc<Store>>,
+    ) -> Option<Self> {
+        let stamps = stamps(document);
+        let mut files = Files::default();
+        let mut store = |listener: &Listener| {
+            let read = Reading { kept, files: &mut files, problems }.store(listener).map(Arc::new);
+            Some((listener.name.as_str().into(), read.or_else(|| before(&listener.name))?))
+        };
+        // Every listener is read, so that all that is wrong is told.
+        let stores: Vec<_> = https(document).map(&mut store).collect();
+        Some(Self { stores: Arc::new(stores.into_iter().collect::<Option<_>>()?), stamps })
+    }
+}
+
+/// How the files of a document stand, in its order. Blocks.
+pub fn stamps(document: &Document) -> Vec<Option<Stamp>> {
+    files(document).map(|path| Stamp::of(path)).collect()
 }
 
 /// The files that the certificates of a document rest on.
 pub fn files(document: &Document) -> impl Iterator<Item = &PathBuf> {
-    let of = |one: &'static dyn Fn(&ListedCertificate) -> [Option<&PathBuf>; 5]| one;
-    let of_certificate = of(&|raw| {
-        [Some(&raw.cert), Some(&raw.key), raw.ocsp.as_ref(), raw.client_ca.as_ref(), raw.client_crl.as_ref()]
-    });
-    https(document).flat_map(|one| &one.tls.certificates).flat_map(of_certificate).flatten()
+    https(document).flat_map(|one| &one.tls.certificates).flat_map(|raw| {
+        let ListedCertificate { cert, key, ocsp, client_ca, client_crl, .. } = raw;
+        [Some(cert), Some(key), ocsp.as_ref(), client_ca.as_ref(), client_crl.as_ref()].into_iter().flatten()
+    })
 }
 
 /// Wall time in Unix seconds.
@@ -193,8 +222,14 @@ impl Reading<'_> {
         let Some(path) = &raw.ocsp else { return certificate };
         let (certificate, why) = match self.files.read(path, RESPONSE_MAX as u64) {
             Ok(response) => {
-                let (certificate, fit) = certificate.with_ocsp(&response, unix_now());
-                (certificate, fit.err().map(|unfit| (unfit, unfit.text().to_owned())))
+                let (certificate, unfit) = match certificate.with_ocsp(&response) {
+                    Ok(certificate) => {
+                        let unfit = certificate.unstapled(unix_now());
+                        (certificate, unfit)
+                    }
+                    Err((certificate, unfit)) => (certificate, Some(unfit)),
+                };
+                (certificate, unfit.map(|unfit| (unfit, unfit.text().to_owned())))
             }
             Err(why) => (certificate, Some((Unfit::Unreadable, why))),
         };

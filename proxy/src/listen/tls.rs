@@ -1,7 +1,11 @@
 //! What a client connection's requests may know of the TLS that carries them.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::tls::{Agreed, Shown, Version};
 
@@ -22,6 +26,7 @@ pub struct Secured {
     pub client_certificate: Option<Rc<[u8]>>,
     /// The certificate that the client was shown.
     pub shown: Arc<Shown>,
+    field: OnceCell<Box<[u8]>>,
 }
 
 impl Secured {
@@ -35,6 +40,13 @@ impl Secured {
             sni: agreed.sni,
             client_certificate: agreed.certificate,
             shown,
+            field: OnceCell::new(),
         }
+    }
+
+    /// The client's own certificate as the value of Client-Cert (RFC 9440 section 2.2).
+    pub fn client_cert(&self) -> Option<&[u8]> {
+        let der = self.client_certificate.as_ref()?;
+        Some(self.field.get_or_init(|| format!(":{}:", STANDARD.encode(der)).into_bytes().into()))
     }
 }

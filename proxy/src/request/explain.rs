@@ -9,7 +9,7 @@ use crate::base::{Fault, Instant, Reason};
 use crate::config::Snapshot;
 use crate::config::value::{Bind, Protocol};
 use crate::control::{Ground, Question, Unanswered};
-use crate::http::{Head, HeadLimits, Paths, Request, normalise_host, parse_request};
+use crate::http::{Head, HeadLimits, Method, Paths, Request, normalise_host, parse_request};
 use crate::policy::geoip::GeoIp;
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::rule::{self, Judged};
@@ -29,7 +29,8 @@ pub fn explain(ground: &Ground<'_>, question: &Question, now: Instant) -> Result
     let listener = listener(snapshot, question)?;
     let octets = octets(question)?;
     let mut head = Head::new();
-    let limits = HeadLimits { head_max: octets.len() + 1, target_max: octets.len(), ..HeadLimits::default() };
+    let connect = !snapshot.document.listeners[listener].connect_allow.is_empty();
+    let limits = HeadLimits { head_max: octets.len() + 1, target_max: octets.len(), connect, ..HeadLimits::default() };
     let mut answer = json!({
         "generation": snapshot.generation,
         "listener": snapshot.listeners[listener].name.as_ref(),
@@ -86,6 +87,7 @@ fn octets(question: &Question) -> Result<Vec<u8>, Unanswered> {
         return Err(bad(Some("url"), "the URL is empty, or holds a space or a control character"));
     }
     let (host, target) = match question.url.split_once("://") {
+        None if question.method == "CONNECT" => (Some(&*question.url), question.url.clone()),
         None => (None, question.url.clone()),
         Some(("http" | "https", rest)) => {
             let cut = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -140,6 +142,9 @@ fn explain_request(
     if let Some(hit) = hit {
         put(answer, "ban", json!({ "cidr": hit.cidr.to_string(), "rule": &*hit.ban.rule, "reason": &*hit.ban.reason }));
     }
+    if request.verb() == Method::Connect {
+        return explain_connect(ground, asked, who, hit.is_some(), answer);
+    }
     let decided = match decide(asked, who, hit.is_some()) {
         Ok(decided) => decided,
         Err(fault) => return put(answer, "fault", fault_value(fault)),
@@ -165,6 +170,30 @@ fn explain_request(
                 explain_targets(route, &KeyView { request: *request, client }, answer);
             }
         }
+    }
+}
+
+/// A tunnel has no route: where it would lead.
+fn explain_connect(
+    ground: &Ground<'_>,
+    asked: Asked<'_, '_, '_>,
+    who: Result<Resolved, Fault>,
+    banned: bool,
+    answer: &mut Value,
+) {
+    let judged = asked.destination().and_then(|destination| {
+        who?;
+        if banned { Err(Fault::new(Reason::Banned)) } else { Ok(destination) }
+    });
+    match judged {
+        Ok(destination) => {
+            let own = destination.ip();
+            let resolved = destination.name().map_or(&[][..], |name| ground.live.addresses(name));
+            let addresses: Vec<String> = own.iter().chain(resolved).map(IpAddr::to_string).collect();
+            let connect = json!({ "host": &*destination.host, "port": destination.port, "addresses": addresses });
+            put(answer, "connect", connect);
+        }
+        Err(fault) => put(answer, "fault", fault_value(fault)),
     }
 }
 

@@ -110,10 +110,8 @@ impl Forward<'_, '_> {
                 Tried::Failed(failed) => failed,
             };
             // A stale connection says nothing about the endpoint: once more on a fresh one, beyond `attempts`.
-            let ended = matches!(
-                failed.fault.reason,
-                Reason::UpstreamClosed | Reason::UpstreamReset | Reason::UpstreamRefused
-            );
+            let ended =
+                matches!(failed.fault.reason, Reason::UpstreamClosed | Reason::UpstreamReset | Reason::UpstreamRefused);
             let stale = failed.on_reused && !repeated_fresh && ended;
             if stale && self.may_repeat(&failed) {
                 (repeated_fresh, fresh_only) = (true, true);
@@ -259,9 +257,7 @@ impl Forward<'_, '_> {
             | Reason::UpstreamConnectTimeout
             | Reason::UpstreamTlsTimeout
             | Reason::UpstreamTlsFailed
-            | Reason::UpstreamCertInvalid => {
-                inflight.connect_failed(now)
-            }
+            | Reason::UpstreamCertInvalid => inflight.connect_failed(now),
             Reason::UpstreamResponseHeaderTimeout | Reason::UpstreamTryTimeout => {
                 inflight.head_timed_out(failed.took, now)
             }

@@ -1,5 +1,6 @@
 //! The policies that a request meets between its head and its route: ban, requests in flight, rate limits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Exchange;
@@ -40,7 +41,7 @@ impl<'a> Exchange<'a> {
     fn check_ban(&self, client: Identity, record: &mut Record) -> Result<(), Fault> {
         let bans = &self.current.bans;
         let Some(ip) = client.ip().filter(|_| !bans.is_empty()) else { return Ok(()) };
-        match bans.lookup(ip, ring::now()).filter(|_| !self.current.trust.trusts(Some(ip))) {
+        match bans.lookup(ip, ring::now()).filter(|_| !self.is_trusted_proxy(ip)) {
             Some(hit) => {
                 record.decider = Some(Decider::Ban(hit.ban.rule.clone()));
                 Err(Fault::new(Reason::Banned))
@@ -49,11 +50,15 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
+        self.current.is_trusted_proxy(&self.listener.1.name, Some(ip))
+    }
+
     /// A place among the client's requests in flight, if those are limited. Trusted proxies, which speak for many, and
     /// clients that nobody knows are not counted.
     fn place(&self, client: Identity) -> Result<Option<Place>, Fault> {
         let max = self.current.snapshot.document.connections.requests_per_client_max;
-        let Some(ip) = client.ip().filter(|ip| max != 0 && !self.current.trust.trusts(Some(*ip))) else {
+        let Some(ip) = client.ip().filter(|ip| max != 0 && !self.is_trusted_proxy(*ip)) else {
             return Ok(None);
         };
         let member = self.worker.crowd.member(ip);

@@ -131,8 +131,8 @@ impl Record {
             hostname,
         };
         let host = request.host();
-        if let Some(flow) = &client.flow {
-            worker.flows.request(flow.cookie(), verdict((!host.is_empty()).then(|| host.into())));
+        if let Some(cookie) = client.cookie() {
+            worker.flows.request(cookie, verdict((!host.is_empty()).then(|| host.into())));
         }
         if let Some(cookie) = self.upstream {
             worker.flows.request(cookie, verdict(None));
@@ -149,6 +149,8 @@ impl Record {
         let endpoint = self.endpoint.map(|address| address.to_string());
         let limit_id = exchange.denier(self).map(|rule| rule.id.to_string());
         let fields = LoggedFields(*request);
+        // What ended before a request line came has nothing of a request.
+        let asked = !request.method().is_empty();
         let outcome = Outcome {
             node_id: &worker.node_id,
             worker: u16::try_from(worker.number).unwrap_or(u16::MAX),
@@ -162,7 +164,7 @@ impl Record {
             ban: if let Some(Decider::Ban(rule)) = &self.decider { Some(&**rule) } else { None },
             client_ip: exchange.client_ip(),
             peer_ip: client.peer_ip(),
-            http_version: Some(match request.version() {
+            http_version: asked.then(|| match request.version() {
                 Version::Http10 => "1.0",
                 Version::Http11 => "1.1",
                 Version::Http2 => "2",
@@ -174,9 +176,9 @@ impl Record {
                 resumed: tls.resumed,
                 sni: tls.sni.as_deref(),
             }),
-            method: Some(request.method()),
-            host: Some(request.host().as_bytes()),
-            path: Some(request.path_raw()),
+            method: asked.then(|| request.method()),
+            host: asked.then(|| request.host().as_bytes()),
+            path: asked.then(|| request.path_raw()),
             query: request.query(),
             headers: &fields,
             status: (self.status != 0).then_some(self.status),

@@ -81,24 +81,29 @@ impl Certificate {
         Self { generated: true, ..self }
     }
 
-    /// The same with an OCSP response (DER) beside it, if that is fit to be stapled at `now`, in Unix seconds.
-    pub fn with_ocsp(self, response: &[u8], now: i64) -> (Self, Result<(), ocsp::Unfit>) {
+    /// The same with an OCSP response (DER) beside it, which is stapled while it says that all is good.
+    ///
+    /// # Errors
+    /// It says nothing of the kind: the certificate without it.
+    pub fn with_ocsp(self, response: &[u8]) -> Result<Self, (Self, ocsp::Unfit)> {
         let issuer = self.bare.cert.get(1).and_then(|der| parse(der));
-        let good = ocsp::judge(response, &self.serial, issuer.as_ref(), now);
-        drop(issuer);
-        match good {
+        match ocsp::good(response, &self.serial, issuer.as_ref()) {
             Ok(good) => {
+                drop(issuer);
                 let key = CertifiedKey { ocsp: Some(response.to_vec()), ..(*self.bare).clone() };
-                (Self { stapled: Some(Stapled { key: Arc::new(key), good }), ..self }, Ok(()))
+                Ok(Self { stapled: Some(Stapled { key: Arc::new(key), good }), ..self })
             }
-            Err(unfit) => (self, Err(unfit)),
+            Err(unfit) => {
+                drop(issuer);
+                Err((self, unfit))
+            }
         }
     }
 
     /// What is shown at `now`, in Unix seconds.
     pub(super) fn shown(&self, now: i64) -> &Arc<CertifiedKey> {
         match &self.stapled {
-            Some(stapled) if stapled.good.contains(&now) => &stapled.key,
+            Some(stapled) if ocsp::in_date(&stapled.good, now).is_ok() => &stapled.key,
             _ => &self.bare,
         }
     }
@@ -118,9 +123,9 @@ impl Certificate {
         &self.valid
     }
 
-    /// Until when its OCSP response may be stapled, in Unix seconds, if it has one.
-    pub fn stapled_until(&self) -> Option<i64> {
-        self.stapled.as_ref().map(|stapled| *stapled.good.end())
+    /// Why an OCSP response that it has is not stapled at `now`, in Unix seconds.
+    pub fn unstapled(&self, now: i64) -> Option<ocsp::Unfit> {
+        ocsp::in_date(&self.stapled.as_ref()?.good, now).err()
     }
 
     /// Whether weir made it itself, for want of another.

@@ -108,3 +108,60 @@ fn lists(octets: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, Fl
     let lists = read.map_err(|error| flaw(format!("is not PEM: {error}")))?;
     if lists.is_empty() { Err(flaw("holds no revocation list".to_owned())) } else { Ok(lists) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use rustls::pki_types::UnixTime;
+
+    use super::super::testing::{Authority, Made};
+    use super::*;
+
+    /// Whether a client with this certificate passes now.
+    fn passes(auth: &ClientAuth, made: &Made) -> bool {
+        let chain = super::super::certificate::read_chain(made.chain.as_bytes()).expect("a chain");
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("later");
+        let verifier = auth.verifier().expect("one that asks");
+        verifier.verify_client_cert(&chain[0], &chain[1..], UnixTime::since_unix_epoch(since)).is_ok()
+    }
+
+    fn asking(authority: &Authority, revoked: Option<String>) -> ClientAuth {
+        let revoked = revoked.as_deref().map(str::as_bytes);
+        ClientAuth::new(Demand::Require, authority.pem().as_bytes(), revoked).expect("a policy")
+    }
+
+    #[test]
+    fn only_certificates_of_the_authority_in_date_and_not_revoked_pass() {
+        let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+        let [good, revoked, old] =
+            [(1, 3600), (2, 3600), (3, -60)].map(|(n, left)| ours.issue_for(&["c.test"], n, left));
+        let plain = asking(&ours, None);
+        assert!(passes(&plain, &good) && passes(&plain, &revoked));
+        assert!(!passes(&plain, &old) && !passes(&plain, &theirs.issue(&["c.test"])));
+        let listed = asking(&ours, Some(ours.revoked(&[2], 3600)));
+        assert!(passes(&listed, &good) && !passes(&listed, &revoked));
+        // A list that is out of date, or another issuer's, says nothing: nobody vouches for anyone.
+        assert!(!passes(&asking(&ours, Some(ours.revoked(&[2], -60))), &good));
+        assert!(!passes(&asking(&ours, Some(theirs.revoked(&[], 3600))), &good));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_told_apart() {
+        let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+        let of = |demand, authority: &Authority| {
+            ClientAuth::new(demand, authority.pem().as_bytes(), None).expect("a policy")
+        };
+        let require = of(Demand::Require, &ours);
+        assert_eq!(require.context(), of(Demand::Require, &ours).context());
+        for other in [of(Demand::Request, &ours), of(Demand::Require, &theirs), ClientAuth::Off] {
+            assert_ne!(require.context(), other.context());
+            assert_ne!(require.identity(), other.identity());
+        }
+        // A new list is no other demand, but sessions of before are not resumed.
+        let listed = asking(&ours, Some(ours.revoked(&[2], 3600)));
+        assert_eq!(require.identity(), listed.identity());
+        assert_ne!(require.context(), listed.context());
+        assert!(!require.verifier().expect("one that asks").root_hint_subjects().is_empty());
+    }
+}

@@ -61,13 +61,14 @@ impl Unfit {
 /// When the response says that the certificate with this serial number is good, in Unix seconds. With the certificate's
 /// issuer, it must be about one of that issuer's.
 ///
+/// Whether the responder has signed it is left to the clients, who have to check it anyway.
+///
 /// # Errors
-/// It does not say so at `now`.
-pub fn judge(
+/// It says nothing of the kind.
+pub fn good(
     response: &[u8],
     serial: &[u8],
     issuer: Option<&X509Certificate<'_>>,
-    now: i64,
 ) -> Result<RangeInclusive<i64>, Unfit> {
     let basic = basic(response).ok_or(Unfit::Unreadable)?;
     let concerns = |id: &CertId| {
@@ -80,13 +81,18 @@ pub fn judge(
         CertStatus::Revoked(_) => return Err(Unfit::Revoked),
         CertStatus::Unknown(_) => return Err(Unfit::Unknown),
     }
-    let good = unix(told.this_update)..=told.next_update.map(unix).ok_or(Unfit::Late)?;
-    if now < *good.start() {
-        Err(Unfit::Early)
-    } else if now > *good.end() {
-        Err(Unfit::Late)
-    } else {
-        Ok(good)
+    Ok(unix(told.this_update)..=told.next_update.map(unix).ok_or(Unfit::Late)?)
+}
+
+/// Whether `now` is within the time in which a response says that all is good.
+///
+/// # Errors
+/// On which side of it.
+pub fn in_date(good: &RangeInclusive<i64>, now: i64) -> Result<(), Unfit> {
+    match (now < *good.start(), now > *good.end()) {
+        (true, _) => Err(Unfit::Early),
+        (_, true) => Err(Unfit::Late),
+        _ => Ok(()),
     }
 }
 

@@ -129,6 +129,10 @@ pub(super) struct Index {
     wild: HashMap<Box<str>, usize>,
     /// What is shown for all other names.
     rest: Option<usize>,
+    /// What is shown to clients that ask for none.
+    nameless: Option<usize>,
+    /// Whether certificates are asked of any clients.
+    asks: bool,
     entries: Vec<Entry>,
 }
 
@@ -151,8 +155,21 @@ impl Index {
     }
 
     fn entry(&self, sni: Option<&str>) -> Option<&Entry> {
-        let named = sni.and_then(|name| self.named(name));
-        named.or(self.rest).and_then(|at| self.entries.get(at))
+        let at = match sni {
+            Some(name) => self.named(name).or(self.rest),
+            None => self.nameless,
+        };
+        self.entries.get(at?)
+    }
+
+    /// Whether what is asked of clients for `host` was asked of a client that was shown `shown`, for `same` name.
+    fn asks_as(&self, host: &str, same: bool, shown: &Shown) -> bool {
+        if !self.asks {
+            return true;
+        }
+        let named = self.named(host);
+        let policy = named.or(self.nameless).and_then(|at| self.entries.get(at)?.shown.policy);
+        policy.is_none() || (policy == shown.policy && (named.is_none() || same))
     }
 
     /// The entry that has this name: exactly, else by a wildcard of one label.
@@ -207,14 +224,15 @@ impl Store {
     /// Whether a request for `host` (lower case, without port or final dot) may come on a connection whose client
     /// asked for `sni` and was shown `shown`.
     pub fn admits(&self, strictness: Strictness, shown: &Shown, sni: Option<&str>, host: &str) -> bool {
-        let same = sni.is_some_and(|sni| sni.strip_suffix('.').unwrap_or(sni).eq_ignore_ascii_case(host));
-        let named = self.index.named(host);
-        let policy = named.or(self.index.rest).and_then(|at| self.index.entries.get(at)?.shown.policy);
-        if policy.is_some() && (policy != shown.policy || (named.is_some() && !same)) {
+        let sni = sni.map(|sni| sni.strip_suffix('.').unwrap_or(sni));
+        // A request of HTTP/1.0 may name no host.
+        let host = if host.is_empty() { sni.unwrap_or_default() } else { host };
+        let same = sni.is_some_and(|sni| sni.eq_ignore_ascii_case(host));
+        if !self.index.asks_as(host, same, shown) {
             return false;
         }
         match strictness {
-            _ if shown.is_generated() => true,
+            _ if shown.is_generated() || host.is_empty() => true,
             Strictness::Off => true,
             Strictness::Certificate => shown.covers(host),
             // A client that asks for an address sends no name (RFC 6066 section 3).
@@ -244,6 +262,7 @@ struct Builder {
     exact: HashMap<Box<str>, usize>,
     wild: HashMap<Box<str>, usize>,
     rest: Option<usize>,
+    nameless: Option<usize>,
     entries: Vec<(Vec<Arc<Certificate>>, usize)>,
     policies: Vec<ClientAuth>,
 }
@@ -315,17 +334,20 @@ impl Builder {
         };
         let config = self.config(&client_auth);
         self.entries.push((vec![certificate.clone()], config));
-        self.rest = Some(self.entries.len() - 1);
+        self.nameless = Some(self.entries.len() - 1);
+        // A client that asks for no name asks for no unknown one.
+        self.rest = self.nameless.filter(|_| matches!(unknown, UnknownName::Shown(_)));
     }
 
     fn finish(self) -> (Index, Vec<ClientAuth>) {
-        let Self { exact, wild, rest, entries, policies } = self;
+        let Self { exact, wild, rest, nameless, entries, policies } = self;
         let entry = |(certificates, config): (Vec<Arc<Certificate>>, usize)| {
             let policy = policies.get(config).and_then(ClientAuth::identity);
             Entry { shown: Arc::new(Shown { certificates, policy }), config }
         };
         let entries = entries.into_iter().map(entry).collect();
-        (Index { exact, wild, rest, entries }, policies)
+        let asks = policies.iter().any(|policy| policy.identity().is_some());
+        (Index { exact, wild, rest, nameless, asks, entries }, policies)
     }
 }
 

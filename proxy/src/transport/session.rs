@@ -296,7 +296,12 @@ impl Session {
         drop(connection);
     }
 
-    fn step(&self, cx: &mut Context<'_>, connection: &mut H2<Adapter, Payload>, pings: Option<&mut PingPong>) -> Poll<Step> {
+    fn step(
+        &self,
+        cx: &mut Context<'_>,
+        connection: &mut H2<Adapter, Payload>,
+        pings: Option<&mut PingPong>,
+    ) -> Poll<Step> {
         self.widen(connection);
         if Pin::new(connection).poll(cx).is_ready() {
             return Poll::Ready(Step::Over);

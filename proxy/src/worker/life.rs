@@ -198,14 +198,19 @@ impl Worker {
     fn reset_banned(&self) {
         let (current, now) = (self.current(), ring::now());
         if !current.bans.is_empty() {
-            self.reset_peers(Reason::Banned, |ip| current.bans.lookup(ip, now).is_some());
+            self.reset_peers(Reason::Banned, Client::peer_ip, |ip| current.bans.lookup(ip, now).is_some());
         }
     }
 
-    /// Resets the connections of these peers, whatever goes on there; trusted ones stay.
-    pub(super) fn reset_peers(&self, reason: Reason, concerns: impl Fn(IpAddr) -> bool) {
+    /// Resets the connections at whose end, as `end` sees it, one of these is, whatever goes on there; trusted ones stay.
+    pub(super) fn reset_peers(
+        &self,
+        reason: Reason,
+        end: impl Fn(&Client) -> Option<IpAddr>,
+        concerns: impl Fn(IpAddr) -> bool,
+    ) {
         let current = self.current();
-        let of = |client: &Client| client.peer_ip().filter(|ip| !current.trust.trusts(Some(*ip)));
+        let of = |client: &Client| end(client).filter(|ip| !current.is_trusted_proxy(&client.listener, Some(*ip)));
         for (_, client) in self.clients.borrow().iter() {
             if client.told() != Told::Cut && of(client).is_some_and(&concerns) {
                 client.reset(reason);

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
-use self::sockets::Address;
 pub(super) use self::sockets::is_fixed;
+use self::sockets::{Address, SocketFiles};
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
@@ -74,6 +74,8 @@ struct State {
     bound: HashMap<Address, u16>,
     /// Addresses that could not be bound, and why.
     unbound: HashMap<Address, String>,
+    /// Files of the Unix sockets among them.
+    files: SocketFiles,
     logs: Vec<Log>,
     requests: Quota,
     connections: Quota,
@@ -158,6 +160,7 @@ impl Process {
                 snapshot: None,
                 bound: HashMap::new(),
                 unbound: HashMap::new(),
+                files: SocketFiles::default(),
                 logs: Vec::new(),
                 requests: Quota::new(0, workers),
                 connections: Quota::new(0, workers),
@@ -183,12 +186,15 @@ impl Process {
         let logs = self.open_logs(&state, &snapshot)?;
         let first = state.snapshot.is_none();
         let (opened, unbound) = self.open_listeners(&state, &snapshot.document, first)?;
+        let access = sockets::access(&state, &snapshot.document)?;
         // From here on nothing can fail.
         sockets::follow(&mut state, &snapshot.document);
         state.unbound = unbound;
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
         self.deal(&mut state, opened);
+        state.own_files();
+        access.change();
         let Beside { live, bans, geoip } = beside(&snapshot);
         let limit_cells = self.rules.generation("rate_limit", snapshot.rate_limits.iter().map(|rule| &*rule.name));
         for ((hand, cells), limit_cells) in state.hands.iter_mut().zip(cells).zip(limit_cells) {
@@ -240,8 +246,9 @@ impl Process {
         state.hands[worker].flush(mailbox) && mailbox.try_send(message).is_ok()
     }
 
-    /// Ends the log writer, once all lines are written.
+    /// Removes the socket files, and ends the log writer, once all lines are written.
     pub fn finish(&self, within: Duration) {
+        self.lock().files.clear();
         self.lock().logs.clear();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
@@ -286,6 +293,7 @@ impl control::Process for Process {
         if let Ok((opened, unbound)) = self.open_listeners(&state, &snapshot.document, true) {
             state.unbound = unbound;
             self.deal(&mut state, opened);
+            state.own_files();
             self.flush(&mut state);
             self.tell_listeners(&state);
         }

@@ -144,6 +144,7 @@ labels! {
     Known, "known", "known sources, from a worker to control";
     KernelRing, "kernel_ring", "events of the kernel half, from its programs to control";
     Wiretap, "wiretap", "events of the wiretap, from control to a reader";
+    KeyLog, "keylog", "secrets of TLS sessions, from a worker to the key log's writer";
 }
 
 /// A row of cells, one per value of a label.

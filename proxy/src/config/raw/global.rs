@@ -40,6 +40,8 @@ config_table! {
 config_table! {
     /// Bounds of how long things may take. 0 is off.
     pub struct Timeouts: "timeouts", overlay TimeoutsOverlay {
+        /// From accept to the whole PROXY header, on connections that must begin with one.
+        proxy_header: Time = "3s";
         /// From accept to the end of the TLS handshake.
         tls: Time = "10s";
         /// From accept, or a request's first octet, to its whole head; 408.
@@ -70,6 +72,21 @@ config_table! {
         expect: Time = "1s";
         /// How long the rest of an unread request body is discarded before the connection is closed.
         linger: Time = "2s";
+    }
+}
+
+config_table! {
+    /// HTTP/2 with clients.
+    pub struct Http2: "http2", overlay Http2Overlay {
+        /// Requests of one connection at a time.
+        streams_max: Count = 100, in 1 to 1000;
+        /// Octets of one request's body that may come before weir takes them.
+        stream_window: Size = "256KiB", in "64KiB" to "64MiB";
+        /// The same of all requests of a connection together.
+        connection_window: Size = "1MiB", in "64KiB" to "64MiB";
+        /// Points that a connection may spend on frames that cost weir more than their sender; it regains a tenth of
+        /// them a second. More: the connection is given up.
+        abuse_budget: Count = 1000, in 100 to 100_000;
     }
 }
 

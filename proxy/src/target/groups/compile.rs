@@ -319,10 +319,9 @@ fn sessions(
     let made = (context.tls)(Secure { raw: own, host: &host, alpn });
     let refused = |flaw: &Flaw| {
         let message = format!("tls.{} {}", flaw.key, flaw.why);
-        problems.push(own.map_or_else(
-            || raw.at.problem("url", message.clone()),
-            |own| own.at.problem(flaw.key, message.clone()),
-        ));
+        problems.push(
+            own.map_or_else(|| raw.at.problem("url", message.clone()), |own| own.at.problem(flaw.key, message.clone())),
+        );
     };
     made.inspect_err(refused).ok()
 }

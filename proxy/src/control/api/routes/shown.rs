@@ -10,8 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config::raw;
 use crate::config::value::{
     Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, PathSecurity,
-    RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol,
-    UpstreamHost,
+    RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol, UpstreamHost,
 };
 
 pub(super) type Object = Map<String, Value>;
@@ -172,8 +171,8 @@ shown! {
     raw::Sticky { cookie, ttl, same_site, keys };
     raw::RouteLimits { body_max, inflight_max, connections_max, queue_max, queue_timeout };
     raw::TimeoutsOverlay {
-        tls, head, keepalive, body, send, request, tunnel, connect, connect_tls, response_header, write, read, expect,
-        linger
+        proxy_header, tls, head, keepalive, body, send, request, tunnel, connect, connect_tls, response_header, write,
+        read, expect, linger
     }, "try" = try_;
     raw::RetryOverlay { attempts, statuses, non_idempotent, body_max, budget, backoff };
     raw::Health {
@@ -210,7 +209,17 @@ pub(super) fn target(target: &raw::Target) -> Object {
     object!(
         target,
         raw::Target {
-            name, enabled, url, protocol, tls, position, priority_group, weight, split, request_headers, health,
+            name,
+            enabled,
+            url,
+            protocol,
+            tls,
+            position,
+            priority_group,
+            weight,
+            split,
+            request_headers,
+            health,
         },
         "static" = static_
     )
