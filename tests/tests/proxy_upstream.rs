@@ -280,7 +280,7 @@ fn a_bad_value_is_a_problem_of_the_document() {
     let dir = Dir::new();
     for (lines, names) in [
         ("url = \"http://127.0.0.1:2\"\nproxy_protocol = \"v3\"", "v3"),
-        ("url = \"http://127.0.0.1:2\"\nproxy_protocol = true", "true"),
+        ("url = \"http://127.0.0.1:2\"\nproxy_protocol = true", "boolean"),
         ("url = \"http://127.0.0.1:2\"\nprotocol = \"h2c\"\nproxy_protocol = \"v2\"", "http1"),
         ("static = { status = 200 }\nproxy_protocol = \"v2\"", "static answer"),
     ] {
