@@ -37,13 +37,23 @@ impl Server {
 /// nginx in one process; `locations` go into its server block, files are served from `root`.
 #[track_caller]
 pub fn nginx(root: &Path, locations: &str) -> Server {
+    nginx_on(root, "", locations)
+}
+
+/// nginx that speaks HTTP/2 by prior knowledge.
+#[track_caller]
+pub fn nginx_h2(root: &Path) -> Server {
+    nginx_on(root, " http2", "")
+}
+
+fn nginx_on(root: &Path, listen: &str, locations: &str) -> Server {
     let (port, dir) = (Port::reserve(), Dir::new());
     let config = format!(
         "daemon off; master_process off; pid nginx.pid; error_log stderr warn; worker_rlimit_nofile 16384;\n\
          events {{ worker_connections 8192; }}\n\
          http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f;\n\
          uwsgi_temp_path u; scgi_temp_path s; client_max_body_size 2g; keepalive_requests 1000000;\n\
-         server {{ listen 127.0.0.1:{} backlog=8192; root {}; {locations} }} }}\n",
+         server {{ listen 127.0.0.1:{}{listen} backlog=8192; root {}; {locations} }} }}\n",
         port.number(),
         root.display()
     );

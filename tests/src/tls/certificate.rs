@@ -136,7 +136,8 @@ impl Identity {
         &self.serial
     }
 
-    pub(super) fn key(&self) -> PrivateKeyDer<'static> {
+    /// The key.
+    pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
     }
 }
