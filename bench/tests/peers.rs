@@ -94,7 +94,7 @@ fn the_generator_is_served_by_nginx() {
     let dir = Dir::new();
     dir.write("file", vec![b'f'; 70_000]);
     let nginx = servers::nginx(dir.path(), "");
-    let (plain, h2c) = (format!("{}/file", nginx.url()), servers::nginx_h2(dir.path()));
+    let (plain, h2c) = (format!("{}/file", nginx.url()), servers::nginx_h2c(dir.path(), ""));
     let args = ["--connections", "2", "--requests", "200"];
     let one = load(&[&args[..], &[&plain]].concat());
     let two = load(&[&args[..], &["--h2", "--streams", "5", &format!("{}/file", h2c.url())]].concat());

@@ -21,6 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod tls;
 pub mod value;
 
 pub use number::duration_from_text;

@@ -4,6 +4,7 @@
 mod api;
 mod audit;
 mod bans;
+mod certificates;
 mod clients;
 pub mod facts;
 pub mod flows;
@@ -39,6 +40,7 @@ pub use supervisor::{Reported, Reports};
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
 use crate::config::Document;
+use crate::config::tls::Kept;
 use crate::kernel::{Fed, Home};
 use crate::policy::finding::Outlet;
 use crate::policy::rule::RuleTable;
@@ -89,6 +91,8 @@ pub struct Wiring {
     pub home: Option<Home>,
     /// What they tell the kernel half.
     pub fed: Fed,
+    /// What the TLS of listeners keeps over configurations.
+    pub tls: Arc<Kept>,
     /// The rest of the process.
     pub process: Arc<dyn Process>,
 }

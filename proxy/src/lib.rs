@@ -18,6 +18,7 @@ pub mod respond;
 pub mod ring;
 pub mod route;
 pub mod target;
+pub mod tls;
 pub mod trace;
 pub mod transport;
 pub mod wire;

@@ -13,5 +13,5 @@ pub mod limit;
 pub mod rule;
 pub mod tier;
 
-pub use expr::{Context, Expr, Facts, Source};
+pub use expr::{Context, Expr, Facts, Source, Tls};
 pub use rule::{Rule, RuleId, Rules};

@@ -1,11 +1,13 @@
 //! THE path of a request: calls every stage in order; nothing else calls them.
 //!
-//! [`connection`] takes a connection's requests one after the other; [`decide`] is the part without I/O, which explain
-//! shares; [`forward`] tries endpoints; [`relay`] moves bodies.
+//! [`entered`] brings a connection to its protocol, [`connection`] takes its requests one after the other; [`decide`] is
+//! the part without I/O, which explain shares; [`forward`] tries endpoints; [`relay`] moves bodies.
 
+mod announced;
 mod answer;
 mod beside;
 mod body;
+mod connect;
 pub mod decide;
 pub mod explain;
 mod forward;
@@ -16,14 +18,13 @@ mod policy;
 mod protocol;
 mod record;
 mod relay;
+mod secure;
 mod tunnel;
 mod upload;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
-
-pub use self::protocol::entered;
 
 use self::body::ClientBody;
 use self::decide::{Asked, Decision};
@@ -32,13 +33,15 @@ use self::record::Record;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
-use crate::config::value::UnderscoreHeaders;
-use crate::http::{Edits, Head, HeadLimits, Request, ResponseHead, Underscore, is_token};
+use crate::config::value::{SniCheck, UnderscoreHeaders};
+use crate::http::{ClientCert, Edits, Form, Head, HeadLimits, Method, Request, ResponseHead, Underscore, is_token};
 use crate::listen::{Client, Told};
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::limit;
 use crate::ring::{self, Timer};
+use crate::tls::{Store, Strictness};
 use crate::worker::{Current, Registered, Worker};
+pub use protocol::entered;
 
 /// A connection that is silent for so long gives back what only requests need. Short, so that few hold that at once: what
 /// is given back between things that stay is of little use to the allocator.
@@ -184,7 +187,7 @@ fn head_limits(current: &Current, (position, plan): (usize, &ListenerPlan)) -> H
         target_max: octets(limits.target_max),
         fields_max: octets(limits.fields_max),
         query_pairs_max: octets(limits.query_pairs_max),
-        connect: false,
+        connect: !current.snapshot.document.listeners[position].connect_allow.is_empty(),
         underscore: match current.snapshot.document.listeners[position].underscore_headers {
             UnderscoreHeaders::Drop => Underscore::Drop,
             UnderscoreHeaders::Allow => Underscore::Allow,
@@ -212,7 +215,8 @@ async fn one(
 ) -> Next {
     let Scratch { head, response, edits, chain, text, timer } = scratch;
     let request = Request::new(head, &arrived.bytes);
-    let who = current.trust.resolve(client.peer_ip(), &request, chain);
+    let who =
+        current.trust.resolve(client.peer_ip(), &request, chain).map(|who| who.brought(client.whence.is_brought()));
     let given_id = who.ok().filter(|who| who.trusted).and_then(|_| given_id(&request, listener.1));
     let mut record = Record::begin(worker, client, arrived.first_octet);
     record.spent(Phase::Head, arrived.first_octet, ring::now());
@@ -268,7 +272,11 @@ impl<'a> Exchange<'a> {
         let current = self.current;
         let request = self.request;
         let asked = Asked { snapshot: &current.snapshot, listener: self.listener.0, request: &request };
+        if request.verb() == Method::Connect {
+            return Box::pin(self.connect(asked, record, edits)).await;
+        }
         let paths = asked.read(self.identity().ip());
+        self.check_authority()?;
         // A path against the rules is a head against the rules: nothing behind it is read (http.md section 2).
         let paths = paths.inspect_err(|fault| record.keep_alive &= fault.reason != Reason::InvalidRequestTarget)?;
         let _place = self.policies(&paths, record).await?;
@@ -310,6 +318,38 @@ impl<'a> Exchange<'a> {
             self.worker.counters.limit(Limit::Requests);
             Fault::new(Reason::Overloaded)
         })
+    }
+
+    /// Over TLS: whether the connection is one for the host that is asked for (RFC 9110 section 7.4). CONNECT asks for
+    /// somebody else.
+    fn check_authority(&self) -> Result<(), Fault> {
+        let listener = &self.current.snapshot.document.listeners[self.listener.0];
+        let Some(tls) = self.client.secured().filter(|_| self.request.head.form() != Form::Authority) else {
+            return Ok(());
+        };
+        let strictness = match listener.sni_check {
+            SniCheck::Off => Strictness::Off,
+            SniCheck::Certificate => Strictness::Certificate,
+            SniCheck::Exact => Strictness::Exact,
+        };
+        let store = self.current.tls.of(&self.client.listener);
+        let admits = |store: &Store| store.admits(strictness, &tls.shown, tls.sni.as_deref(), self.request.host());
+        match store.is_none_or(|store| admits(store)) {
+            true => Ok(()),
+            false => Err(Fault::new(Reason::MisdirectedRequest)),
+        }
+    }
+
+    /// What the upstream learns of the client's certificate. One that a trusted peer passes on counts where weir says
+    /// none itself.
+    fn client_cert(&self) -> ClientCert<'_> {
+        let own = self.current.snapshot.document.listeners[self.listener.0].tls.client_cert_header;
+        let verified = self.client.secured().and_then(|tls| tls.client_cert());
+        match (own, verified) {
+            (true, Some(certificate)) => ClientCert::Own(certificate),
+            (false, _) if self.who.is_ok_and(|who| who.trusted) => ClientCert::AsReceived,
+            _ => ClientCert::Untold,
+        }
     }
 
     fn check_body(&self, body: &mut ClientBody) -> Result<(), Fault> {

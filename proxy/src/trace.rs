@@ -9,4 +9,4 @@ mod redact;
 mod time;
 
 pub use access::{Format, FormatError};
-pub use outcome::{Fields, Outcome, Phases};
+pub use outcome::{Fields, Outcome, Phases, Tls};

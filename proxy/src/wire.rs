@@ -12,10 +12,12 @@ use crate::ring::Socket;
 pub use adapter::{Adapter, Carrier, Port};
 pub use meter::Meter;
 pub use stream::{Payload, Stream};
+pub use tls::{Failure, Tls};
 
 mod adapter;
 pub mod meter;
 pub mod stream;
+mod tls;
 
 /// What carries an exchange's octets.
 pub enum Wire {
@@ -23,6 +25,8 @@ pub enum Wire {
     Plain(Socket),
     /// One stream of an HTTP/2 connection: see [`stream`].
     Stream(Box<Stream>),
+    /// A socket with TLS above it.
+    Tls(Box<Tls>),
 }
 
 impl Wire {
@@ -30,6 +34,7 @@ impl Wire {
     pub fn socket(&self) -> Option<&Socket> {
         match self {
             Self::Plain(socket) => Some(socket),
+            Self::Tls(tls) => Some(tls.socket()),
             Self::Stream(_) => None,
         }
     }
@@ -37,9 +42,22 @@ impl Wire {
     /// The stream of HTTP/2 that it is: there the wire itself ends messages, and has no chunks.
     pub fn stream(&self) -> Option<&Stream> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Tls(_) => None,
             Self::Stream(stream) => Some(stream),
         }
+    }
+
+    /// The TLS of its own.
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Plain(_) | Self::Stream(_) => None,
+            Self::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// Whether the stream has ended without the peer's saying so, where it could have: what came may be a part.
+    pub fn was_cut(&self) -> bool {
+        self.tls().is_some_and(Tls::was_cut)
     }
 
     /// The next received octets, `None` at the peer's end of stream; an error once all octets before it are taken.
@@ -50,6 +68,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.recv().await,
             Self::Stream(stream) => stream.recv().await,
+            Self::Tls(tls) => tls.recv().await,
         }
     }
 
@@ -58,6 +77,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.try_recv(),
             Self::Stream(stream) => stream.try_recv(),
+            Self::Tls(tls) => tls.try_recv(),
         }
     }
 
@@ -66,6 +86,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.unread(octets),
             Self::Stream(stream) => stream.unread(octets),
+            Self::Tls(tls) => tls.unread(octets),
         }
     }
 
@@ -74,6 +95,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.is_quiet(),
             Self::Stream(stream) => stream.is_quiet(),
+            Self::Tls(tls) => tls.is_quiet(),
         }
     }
 
@@ -82,6 +104,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.failed().await,
             Self::Stream(stream) => stream.failed().await,
+            Self::Tls(tls) => tls.socket().failed().await,
         }
     }
 
@@ -99,6 +122,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.begin_send(octets),
             Self::Stream(stream) => stream.begin_send(octets),
+            Self::Tls(tls) => tls.begin_send(octets),
         }
     }
 
@@ -110,6 +134,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.flush().await,
             Self::Stream(stream) => stream.flush().await,
+            Self::Tls(tls) => tls.flush().await,
         }
     }
 
@@ -118,6 +143,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.sent(),
             Self::Stream(stream) => stream.sent(),
+            Self::Tls(tls) => tls.sent(),
         }
     }
 
@@ -126,6 +152,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.unsent(),
             Self::Stream(stream) => stream.unsent(),
+            Self::Tls(tls) => tls.socket().unsent(),
         }
     }
 
@@ -139,6 +166,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.received(),
             Self::Stream(stream) => stream.received(),
+            Self::Tls(tls) => tls.received(),
         }
     }
 
@@ -148,6 +176,7 @@ impl Wire {
             Self::Plain(socket) => socket.acknowledged(),
             // What has left the codec is the measure: a window that opens is no progress.
             Self::Stream(_) => None,
+            Self::Tls(tls) => tls.socket().acknowledged(),
         }
     }
 
@@ -156,6 +185,7 @@ impl Wire {
         match self {
             Self::Plain(socket) => socket.set_linger_reset(),
             Self::Stream(stream) => stream.reset(::h2::Reason::INTERNAL_ERROR),
+            Self::Tls(tls) => tls.set_linger_reset(),
         }
     }
 
@@ -170,6 +200,7 @@ impl Wire {
                 stream.end(Vec::new());
                 Ok(())
             }
+            Self::Tls(tls) => tls.shutdown(how).await,
         }
     }
 
@@ -177,6 +208,7 @@ impl Wire {
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         match self {
             Self::Plain(socket) => socket.poll_recv(cx),
+            Self::Tls(tls) => tls.poll_recv(cx),
             Self::Stream(stream) => stream.poll_recv(cx),
         }
     }
@@ -185,6 +217,7 @@ impl Wire {
     pub fn poll_flush(&self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(socket) => socket.poll_flush(cx, left),
+            Self::Tls(tls) => tls.poll_flush(cx, left),
             Self::Stream(stream) => stream.poll_flush(cx, left),
         }
     }

@@ -3,6 +3,7 @@
 mod accept;
 mod findings;
 mod fleet;
+mod handshakes;
 mod kernel;
 mod life;
 mod message;
@@ -11,8 +12,10 @@ mod wall;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -31,9 +34,12 @@ use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
-use crate::transport::{Bounds, Budget, Pool, Upstream};
+use crate::tls::Stores;
+use crate::transport::{Bounds, Budget, Pool, Sessions, Terms, Upstream};
+use crate::wire::{Tls, Wire};
 
 pub use fleet::{Fleet, FleetError, Shared, cores};
+pub use handshakes::{Handshakes, UnderWay};
 pub use message::{Adoption, Message, NewSocket, Quotas};
 pub use process::Process;
 pub use wall::Wall;
@@ -54,6 +60,8 @@ pub struct Worker {
     pub random: RefCell<fastrand::Rng>,
     /// Idle upstream connections.
     pub pool: RefCell<Pool<Box<Upstream>>>,
+    /// Upstream connections that requests share.
+    pub sessions: RefCell<Sessions>,
     /// Balancing state of all routes.
     pub balancers: RefCell<Balancers>,
     /// Requests and retries of each route, by its number.
@@ -82,6 +90,8 @@ pub struct Worker {
     active: Cell<usize>,
     /// Octets of request bodies that may still be kept for another try.
     pub replay_room: Cell<u64>,
+    /// TLS handshakes with clients that are under way.
+    pub handshakes: Handshakes,
     draining: Cell<bool>,
     /// Listening sockets that may still bring connections.
     accepting: Cell<usize>,
@@ -166,6 +176,8 @@ pub struct Current {
     pub live: Arc<Live>,
     /// Whose word on the client counts.
     pub trust: Arc<Trust>,
+    /// What listeners show and ask over TLS.
+    pub tls: Arc<Stores>,
     /// Who is banned.
     pub bans: Arc<Bans>,
     /// Where addresses are.
@@ -192,6 +204,7 @@ impl Current {
             snapshot: new.snapshot.clone(),
             live: new.live.clone(),
             trust: new.snapshot.trust.clone(),
+            tls: new.snapshot.tls.stores.clone(),
             bans: new.bans.clone(),
             geoip: new.geoip.clone(),
             cells: new.cells.clone(),
@@ -208,6 +221,17 @@ impl Current {
         Some(self.snapshot.listeners.get(at)?.name.clone())
     }
 
+    /// Whether a peer of this listener is a proxy that announces whose connection it brings.
+    pub fn announces(&self, listener: &str, peer: Option<IpAddr>) -> bool {
+        let plan = self.snapshot.listeners.iter().find(|plan| *plan.name == *listener);
+        plan.is_some_and(|plan| plan.proxies.hold(peer))
+    }
+
+    /// Whether a peer of this listener speaks for others, so that neither bans nor bounds of one client concern it.
+    pub fn is_trusted_proxy(&self, listener: &str, peer: Option<IpAddr>) -> bool {
+        self.trust.trusts(peer) || self.announces(listener, peer)
+    }
+
     /// The same with other endpoints.
     fn with_live(&self, live: Arc<Live>) -> Self {
         Self { live, ..self.clone() }
@@ -216,6 +240,11 @@ impl Current {
     /// The same with other trusted peers.
     fn with_trust(&self, trust: Arc<Trust>) -> Self {
         Self { trust, ..self.clone() }
+    }
+
+    /// The same with other certificates.
+    fn with_tls(&self, tls: Arc<Stores>) -> Self {
+        Self { tls, ..self.clone() }
     }
 
     /// The same with other bans.
@@ -231,6 +260,21 @@ impl Current {
 
     fn with_geoip(&self, geoip: Arc<GeoIp>) -> Self {
         Self { geoip, ..self.clone() }
+    }
+
+    /// How long and for how much a shared upstream connection is used.
+    pub fn session_terms(&self) -> Terms {
+        let pool = &self.snapshot.document.pool;
+        let idle = if pool.idle_timeout.is_zero() { Duration::from_secs(86_400) } else { pool.idle_timeout };
+        Terms { requests_max: pool.requests_max, age_max: pool.age_max, idle }
+    }
+
+    /// What carries the octets of a connection of `listener`.
+    fn wire(&self, socket: ring::Socket, listener: &str) -> Wire {
+        match self.tls.of(listener) {
+            Some(_) => Wire::Tls(Box::new(Tls::new(socket))),
+            None => Wire::Plain(socket),
+        }
     }
 
     /// Bounds of the pool of idle upstream connections.

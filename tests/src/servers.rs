@@ -38,23 +38,23 @@ impl Server {
 /// nginx in one process; `locations` go into its server block, files are served from `root`.
 #[track_caller]
 pub fn nginx(root: &Path, locations: &str) -> Server {
-    nginx_on(root, "", locations)
+    nginx_speaking("", root, locations)
 }
 
-/// nginx that speaks HTTP/2 by prior knowledge.
+/// The same in HTTP/2 without TLS, and in nothing else.
 #[track_caller]
-pub fn nginx_h2(root: &Path) -> Server {
-    nginx_on(root, " http2", "")
+pub fn nginx_h2c(root: &Path, locations: &str) -> Server {
+    nginx_speaking("http2", root, locations)
 }
 
-fn nginx_on(root: &Path, listen: &str, locations: &str) -> Server {
+fn nginx_speaking(protocol: &str, root: &Path, locations: &str) -> Server {
     let (port, dir) = (Port::reserve(), Dir::new());
     let config = format!(
         "daemon off; master_process off; pid nginx.pid; error_log stderr warn; worker_rlimit_nofile 16384;\n\
          events {{ worker_connections 8192; }}\n\
          http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f;\n\
          uwsgi_temp_path u; scgi_temp_path s; client_max_body_size 2g; keepalive_requests 1000000;\n\
-         server {{ listen 127.0.0.1:{}{listen} backlog=8192; root {}; {locations} }} }}\n",
+         server {{ listen 127.0.0.1:{} {protocol} backlog=8192; root {}; {locations} }} }}\n",
         port.number(),
         root.display()
     );
@@ -77,9 +77,19 @@ pub fn python(root: &Path) -> Server {
 /// Node with the body of `http.createServer((request, response) => { .. })`.
 #[track_caller]
 pub fn node(handler: &str) -> Server {
+    node_speaking("http", handler)
+}
+
+/// The same in HTTP/2 without TLS.
+#[track_caller]
+pub fn node_h2c(handler: &str) -> Server {
+    node_speaking("http2", handler)
+}
+
+fn node_speaking(module: &str, handler: &str) -> Server {
     let (port, dir) = (Port::reserve(), Dir::new());
     let script = format!(
-        "require('http').createServer((request, response) => {{ {handler} }}).listen({}, '127.0.0.1');\n",
+        "require('{module}').createServer((request, response) => {{ {handler} }}).listen({}, '127.0.0.1');\n",
         port.number()
     );
     let file = dir.write("origin.js", script);

@@ -2,7 +2,7 @@
 
 use weir_tests::dir::Dir;
 use weir_tests::origin::answer;
-use weir_tests::{Config, Origin, Weir};
+use weir_tests::{Config, Origin, Weir, wait};
 
 const PAGE: &str = "<p>{status} {reason} {request_id} {other}</p>";
 
@@ -102,6 +102,109 @@ fn an_intercepted_status_gets_the_operators_page() {
     };
     assert_eq!((head.status, head.fields.first("content-length")), (503, Some("9")));
     assert!(origin.requests().len() >= 3);
+}
+
+#[test]
+fn a_client_of_json_gets_a_problem_document_in_an_upstreams_place() {
+    let dir = Dir::new();
+    let (weir, _origin) = pages(&dir, "[error_pages]\n5xx = \"CLASS\"\nintercept = [\"503\"]");
+    let response = weir.request("GET", "/ill", &[("Accept", "application/json")], b"");
+    assert_eq!((response.status, response.fields.first("content-type")), (503, Some("application/problem+json")));
+    let problem = response.json();
+    assert_eq!((&problem["status"], &problem["title"]), (&503.into(), &"Service Unavailable".into()), "{problem}");
+    assert_eq!(problem["request_id"].as_str(), response.fields.first("x-request-id"));
+    assert!(problem.get("detail").is_none(), "{problem}");
+}
+
+#[test]
+fn the_form_goes_by_the_weights_of_all_accept_lines() {
+    let dir = Dir::new();
+    let (weir, _origin) = pages(&dir, "");
+    for (accept, form) in [
+        (&["text/html;q=0.5", "application/json;q=0.9"][..], "application/problem+json"),
+        (&["application/json;q=0.5", "text/html;q=0.9"], "text/html; charset=utf-8"),
+        (&["TEXT/HTML"], "text/html; charset=utf-8"),
+        (&["application/vnd.api+json"], "application/problem+json"),
+        (&["text/html;q=0, application/json;q=0"], "text/plain; charset=utf-8"),
+        (&["*/*"], "text/plain; charset=utf-8"),
+        (&[], "text/plain; charset=utf-8"),
+    ] {
+        let fields: Vec<_> = accept.iter().map(|line| ("Accept", *line)).collect();
+        let response = weir.request("GET", "/none", &fields, b"");
+        assert_eq!((response.status, response.fields.first("content-type")), (404, Some(form)), "{accept:?}");
+    }
+}
+
+#[test]
+fn a_trusted_peers_request_id_is_escaped() {
+    let dir = Dir::new();
+    let (weir, _origin) = pages(&dir, "[[client.proxy]]\ncidrs = [\"127.0.0.1\"]\n[error_pages]\n404 = \"OWN\"");
+    let fields = [("X-Request-Id", "a&b'c"), ("X-Forwarded-For", "192.0.2.1")];
+    let page = weir.request("GET", "/none", &fields, b"");
+    assert_eq!(page.text(), "<p>404 no_route a&amp;b&#39;c {other}</p>");
+    let json = [fields[0], fields[1], ("Accept", "application/json")];
+    assert_eq!(weir.request("GET", "/none", &json, b"").json()["request_id"], "a&b'c");
+}
+
+#[test]
+fn pages_are_read_again_at_a_reload_and_a_bad_one_changes_nothing() {
+    let dir = Dir::new();
+    let path = dir.write("page.html", "old {status}");
+    let weir = Config::new().tables(&format!("[error_pages]\n404 = \"{}\"", path.display())).start();
+    assert_eq!(weir.get("/").text(), "old 404");
+    dir.write("page.html", "new {status}");
+    assert_eq!(weir.get("/").text(), "old 404", "until it is asked to");
+    weir.reload_text(&weir.text());
+    wait::until("the new page", || weir.get("/").text() == "new 404");
+    let generation = weir.generation();
+    dir.write("page.html", b"\xff\xfe");
+    weir.reload_text(&weir.text());
+    wait::until("the refusal", || (weir.stderr() + &weir.stdout()).contains("UTF-8"));
+    assert_eq!((weir.get("/").text().as_str(), weir.generation()), ("new 404", generation));
+}
+
+#[test]
+fn the_largest_page_is_sent_whole() {
+    let dir = Dir::new();
+    let path = dir.write("page.html", "x".repeat(64 * 1024));
+    let weir = Config::new().tables(&format!("[error_pages]\n4xx = \"{}\"", path.display())).start();
+    assert_eq!(weir.get("/").body.len(), 64 * 1024);
+}
+
+#[test]
+fn a_route_may_intercept_less_than_all() {
+    let dir = Dir::new();
+    let page = dir.write("page.html", "page {status}").to_string_lossy().into_owned();
+    let origin = Origin::answering(answer(503, &[], "ill"));
+    let weir = Config::new()
+        .route(1, "path_prefix = \"/own\"", &[&origin.url()])
+        .with("[route.error_pages]\nintercept = []")
+        .route(2, "path_prefix = \"/\"", &[&origin.url()])
+        .tables(&format!("[error_pages]\n503 = \"{page}\"\nintercept = [\"5xx\"]"))
+        .start();
+    assert_eq!((weir.get("/own").text().as_str(), weir.get("/").text().as_str()), ("ill", "page 503"));
+}
+
+#[test]
+fn keys_that_are_no_error_status_are_problems_of_the_document() {
+    let dir = Dir::new();
+    let page = dir.write("page.html", "page").to_string_lossy().into_owned();
+    for (line, names) in [
+        (format!("200 = \"{page}\""), "200"),
+        (format!("6xx = \"{page}\""), "6xx"),
+        (format!("\"400-404\" = \"{page}\""), "400-404"),
+        ("404 = 1".to_owned(), "404"),
+        ("intercept = [\"x\"]".to_owned(), "intercept"),
+    ] {
+        let text = format!(
+            "version = 1\n[error_pages]\n{line}\n[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:1\"\n"
+        );
+        let path = dir.write("weir.toml", text).to_string_lossy().into_owned();
+        let exit = weir_tests::weir::command(&["check", "--config", &path]);
+        assert_eq!(exit.code, Some(1), "{line}: {}", exit.stderr);
+        let said = exit.stderr + &exit.stdout;
+        assert!(said.contains("weir.toml:3") && said.contains(names), "{line}: {said}");
+    }
 }
 
 #[test]

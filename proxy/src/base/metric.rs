@@ -76,6 +76,9 @@ metrics! {
     CONNECTIONS_ACTIVE, "weir_connections_active", Gauge, [], "Open client connections";
     CONNECTIONS, "weir_connections_total", Counter, [], "Accepted client connections";
     CONNECTIONS_RESET, "weir_connections_reset_total", Counter, [], "Open client connections that were reset because their peer was banned or put on the kernel's deny list";
+    TLS_HANDSHAKES, "weir_tls_handshakes_total", Counter, ["result"], "TLS handshakes of clients by their result";
+    CERTIFICATE_EXPIRY, "weir_certificate_expiry_seconds", Gauge, ["certificate"], "Time until a listener's certificate ends, by its file; 0 once it has";
+    OCSP_UNSTAPLED, "weir_ocsp_unstapled_total", Counter, ["why"], "OCSP responses that were left out when their file was read or their time was over";
     RECEIVED_BYTES, "weir_received_bytes_total", Counter, ["side"], "Octets received from clients and upstreams";
     SENT_BYTES, "weir_sent_bytes_total", Counter, ["side"], "Octets sent to clients and upstreams";
     UPSTREAM_CONNECTS, "weir_upstream_connects_total", Counter, [], "Upstream connections opened";

@@ -80,6 +80,14 @@ reasons! {
     BodyTooLarge, "body_too_large", 413, Client, "PD", "the body is too large";
     H2Malformed, "h2_malformed", 0, Client, "PR", "HTTP/2 frames or a head in them are malformed";
     H2Flood, "h2_flood", 0, Policy, "PC", "too many HTTP/2 frames that only cost";
+    ProxyHeaderInvalid, "proxy_header_invalid", 0, Client, "PR", "the connection does not begin with a valid PROXY header";
+    ProxyHeaderTimeout, "proxy_header_timeout", 0, Client, "cR", "the PROXY header did not arrive in time";
+    TlsTimeout, "tls_timeout", 0, Client, "cR", "the TLS handshake took too long";
+    TlsVersion, "tls_version", 0, Client, "PR", "the client speaks no TLS version that is spoken here";
+    TlsAlpn, "tls_alpn", 0, Client, "PR", "the client speaks no protocol that is offered here";
+    TlsUnknownSni, "tls_unknown_sni", 0, Client, "PR", "there is no certificate for the name that the client asks for";
+    TlsClientCert, "tls_client_cert", 0, Client, "PR", "the client's certificate is missing or not trusted";
+    TlsError, "tls_error", 0, Client, "PR", "the TLS handshake failed";
     ConnectionLimit, "connection_limit", 0, Policy, "PC", "too many connections";
     Overloaded, "overloaded", 503, Us, "RC", "too many requests in flight";
 
@@ -89,6 +97,7 @@ reasons! {
     ClientConcurrency, "client_concurrency", 429, Policy, "PR", "the client has too many requests in flight";
     RateLimited, "rate_limited", 429, Policy, "PR", "Rate limit exceeded";
 
+    MisdirectedRequest, "misdirected_request", 421, Client, "PR", "the connection's certificate or name is not for this host";
     HostNotServed, "host_not_served", 421, Client, "PR", "host not served here";
     NoRoute, "no_route", 404, Policy, "LR", "no route matches";
     RedirectFailed, "redirect_failed", 500, Policy, "PR", "no valid redirect";
@@ -101,6 +110,10 @@ reasons! {
     UpstreamConnectRefused, "upstream_connect_refused", 502, Upstream, "SC", "the upstream refused the connection";
     UpstreamUnreachable, "upstream_unreachable", 502, Upstream, "SC", "the upstream is unreachable";
     UpstreamConnectTimeout, "upstream_connect_timeout", 504, Upstream, "sC", "the upstream did not accept in time";
+    UpstreamTlsTimeout, "upstream_tls_timeout", 504, Upstream, "sC", "the TLS handshake with the upstream took too long";
+    UpstreamTlsFailed, "upstream_tls_failed", 502, Upstream, "SC", "the TLS handshake with the upstream failed";
+    UpstreamCertInvalid, "upstream_cert_invalid", 502, Upstream, "SC", "the upstream's certificate is not valid for it";
+    UpstreamRefused, "upstream_refused", 502, Upstream, "SH", "the upstream refused the request unprocessed";
     UpstreamClosed, "upstream_closed", 502, Upstream, "SH", "the upstream closed before its response";
     UpstreamReset, "upstream_reset", 502, Upstream, "SH", "the upstream reset the connection";
     UpstreamResponseHeaderTimeout, "upstream_response_header_timeout", 504, Upstream, "sH", "the upstream's response did not begin in time";

@@ -1,6 +1,7 @@
 //! A shared range of a received buffer, or of memory of its own.
 #![expect(unsafe_code, reason = "a chunk reads its range through a pointer into its block")]
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
@@ -11,26 +12,39 @@ use super::block::BlockRef;
 
 /// Octets that live in a provided buffer (or in a vector): cheap to clone and to split, never copied. The buffer goes
 /// back to its ring when the last chunk of it is gone.
-#[derive(Clone)]
 pub struct Chunk {
     block: BlockRef,
     at: NonNull<u8>,
     len: u32,
+    /// No other chunk covers any of these octets, nor ever will but by a clone or a part of this one.
+    sole: Cell<bool>,
 }
 
 impl Chunk {
     /// # Safety
-    /// The `len` octets at `at` lie in `block` and are never written again while it has readers.
+    /// The `len` octets at `at` lie in `block`, no other chunk covers any of them, and nobody else writes them while
+    /// `block` has readers.
     pub(super) unsafe fn new(block: BlockRef, at: NonNull<u8>, len: u32) -> Self {
-        Self { block, at, len }
+        Self { block, at, len, sole: Cell::new(true) }
     }
 
     /// Takes the first `count` octets (at most all) out of this one.
     pub fn split_to(&mut self, count: usize) -> Self {
+        let sole = self.sole.get();
         let mut head = self.clone();
         head.truncate(count);
         self.advance(count);
+        // The two share no octet.
+        head.sole.set(sole);
+        self.sole.set(sole);
         head
+    }
+
+    /// The octets, to be changed where they lie; none if another chunk may cover some of them.
+    pub fn sole_mut(&mut self) -> Option<&mut [u8]> {
+        // SAFETY: by `new` nobody else reads or writes these octets, as every change narrows the range and every clone
+        // says that there is one; this reference holds the chunk as long as it lives.
+        self.sole.get().then(|| unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.len as usize) })
     }
 
     /// Drops the first `count` octets (at most all).
@@ -61,6 +75,13 @@ impl Chunk {
         if self.block.pooled_size().is_some_and(|size| self.len < size / WORTH_A_COPY) {
             *self = Self::from(self.to_vec());
         }
+    }
+}
+
+impl Clone for Chunk {
+    fn clone(&self) -> Self {
+        self.sole.set(false);
+        Self { block: self.block.clone(), at: self.at, len: self.len, sole: Cell::new(false) }
     }
 }
 
@@ -131,6 +152,18 @@ mod tests {
         let chunk = Chunk::from(all.slice(6..));
         drop(all);
         assert_eq!((&*chunk, chunk.as_ptr()), (&b"world"[..], at));
+    }
+
+    #[test]
+    fn only_octets_of_one_chunk_can_be_changed() {
+        let mut rest = Chunk::from(b"hello world".to_vec());
+        let mut head = rest.split_to(5);
+        head.sole_mut().expect("a part alone")[0] = b'j';
+        assert_eq!((&*head, &*rest), (&b"jello"[..], &b" world"[..]));
+        let mut twin = rest.clone();
+        assert!(rest.sole_mut().is_none() && twin.sole_mut().is_none());
+        assert!(rest.split_to(2).sole_mut().is_none(), "the twin still covers it");
+        assert!(head.slice(1..2).sole_mut().is_none());
     }
 
     #[test]

@@ -149,8 +149,8 @@ impl Pool {
             self.lent.set(self.lent.get() - 1);
             self.reclaim(block);
         }
-        // SAFETY: the octets from `start` on were just written; the kernel goes on behind them, and gets the block
-        // anew only when nothing reads it.
+        // SAFETY: the octets from `start` on were just written, for this chunk alone; the kernel goes on behind them,
+        // and gets the block anew only when nothing reads it.
         reader.map(|reader| unsafe { Chunk::new(reader, block.memory.add(start as usize), len) })
     }
 

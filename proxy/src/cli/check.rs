@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Exit, Source};
+use crate::config::tls::Kept;
 use crate::config::{Document, Environment, Problems, Snapshot};
 use crate::policy::limit::Tables;
 
@@ -37,7 +38,7 @@ pub fn check(arguments: &Arguments) -> Exit {
 fn build(document: &Document) -> Problems {
     let mut problems = Problems::new();
     // The key signs nothing: the snapshot serves nobody.
-    let environment = Environment { sticky_key: &[0; 32], limits: &Tables::default() };
+    let environment = Environment { sticky_key: &[0; 32], limits: &Tables::default(), tls: &Kept::default() };
     let _ = Snapshot::build(document.clone(), 1, environment, &mut problems);
     problems
 }

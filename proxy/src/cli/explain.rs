@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Exit, Source};
+use crate::config::tls::Kept;
 use crate::config::{Document, Environment, Problems, Snapshot};
 use crate::control::{Ground, Question, Unanswered, Values};
 use crate::policy::ban::Bans;
@@ -68,7 +69,7 @@ pub fn explain(arguments: &Arguments) -> Exit {
 fn build(document: Document) -> Result<Snapshot, Problems> {
     let mut problems = Problems::new();
     // The key signs nothing: sticky cookies of weir's own making are known only to the process that made them.
-    let environment = Environment { sticky_key: &[0; 32], limits: &Tables::default() };
+    let environment = Environment { sticky_key: &[0; 32], limits: &Tables::default(), tls: &Kept::default() };
     Snapshot::build(document, 1, environment, &mut problems).ok_or(problems)
 }
 

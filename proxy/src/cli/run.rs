@@ -90,6 +90,7 @@ fn try_start(source: &Source) -> Result<Running, Failed> {
         flows: process.flows.clone(),
         home: stay.as_ref().map(|stay| stay.home().clone()),
         fed,
+        tls: process.tls.clone(),
         process: process.clone(),
     };
     let control = Control::start(&settings, wiring, document).map_err(|error| match error {

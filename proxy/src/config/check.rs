@@ -2,6 +2,7 @@
 
 mod kernel;
 mod limit;
+mod tls;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -11,9 +12,10 @@ use super::raw::{
     AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target,
 };
 use super::reader::{Reader, nearest};
-use super::value::{AccessLogFormat, AccessLogOutput, Bind, is_token};
+use super::value::{AccessLogFormat, AccessLogOutput, Bind, Protocol, TargetProtocol, is_token};
 pub(super) use kernel::{kernel, kernel_syn};
 pub(super) use limit::{deny_response, kernel_tier, rate_limit};
+pub(super) use tls::{listed_certificate, listener_tls, target_tls};
 
 pub(super) fn document(document: &mut Document, reader: &mut Reader) {
     unique(reader, document.listeners.iter().map(|one| (one.name.as_str(), "name", &one.at)));
@@ -116,6 +118,10 @@ pub(super) fn listener(listener: &mut Listener, reader: &mut Reader) {
             listener.limits.at.problem("memory_max", "memory_max is for the whole process: it stands in [limits]"),
         );
     }
+    let plain = listener.protocol == Protocol::Http;
+    for key in ["tls", "sni_check"].into_iter().filter(|key| plain && listener.at.has(key)) {
+        reader.push(listener.at.problem(key, format!("{key} needs protocol = \"https\"")));
+    }
     let unix = listener.bind.iter().any(|bind| matches!(bind, Bind::Unix(_)));
     for key in ["mode", "owner", "group"].into_iter().filter(|key| !unix && listener.at.has(key)) {
         reader.push(listener.at.problem(key, format!("{key} is for socket files: no bind is unix:")));
@@ -158,6 +164,24 @@ pub(super) fn target(target: &mut Target, reader: &mut Reader) {
         (None, None) => reader.push(target.at.problem("", "needs a url or a static answer")),
         (Some(_), Some(answer)) => reader.push(answer.at.problem("", "has both a url and a static answer")),
         _ => (),
+    }
+    if target.static_.is_some() && target.at.has("protocol") {
+        reader.push(target.at.problem("protocol", "protocol has no effect with a static answer"));
+    }
+    let is_https = |url: &String| url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+    let is_https = target.url.as_ref().is_some_and(is_https);
+    if let Some(tls) = target.tls.as_ref().filter(|_| !is_https) {
+        reader.push(tls.at.problem("", "needs a url that is https://"));
+    }
+    let protocol = target.protocol;
+    let scheme = match protocol {
+        TargetProtocol::H2 | TargetProtocol::Auto if !is_https => "https",
+        TargetProtocol::H2c if is_https => "http",
+        _ => "",
+    };
+    if !scheme.is_empty() && target.url.is_some() {
+        let message = format!("protocol = \"{}\" needs a url that is {scheme}://", protocol.word());
+        reader.push(target.at.problem("protocol", message));
     }
     let both = target.static_.as_ref().filter(|answer| answer.body.is_some() && answer.template.is_some());
     if let Some(answer) = both {

@@ -13,6 +13,7 @@ mod rate_limit;
 mod route;
 mod rule;
 mod target;
+mod tls;
 
 pub use ban::{Audit, Ban};
 pub use client::{ClientProxy, Clients, Connections};
@@ -27,7 +28,8 @@ pub use pages::{ErrorPages, Template};
 pub use rate_limit::{DenyResponse, KernelTier, RateLimit};
 pub use route::{FieldMatch, HeaderEdits, Redirect, RequestHeaders, ResponseHeaders, Rewrite, Route, RouteLimits};
 pub use rule::RuleKeys;
-pub use target::{Health, Outlier, Split, StaticAnswer, Sticky, Target};
+pub use target::{Health, Outlier, Split, StaticAnswer, Sticky, Target, TargetTls};
+pub use tls::{ListedCertificate, ListenerTls};
 
 use super::check;
 use super::format::{Objects, Sub};

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::raw::{ErrorPages, Http2, Limits, Retry, Timeouts};
+use super::tls::Outgoings;
 use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::{Document, Problems};
 use crate::files::{LogSettings, Output};
-use crate::policy::identity::Trust;
+use crate::policy::identity::{Proxies, Trust};
 use crate::policy::limit::{self, Limit};
 use crate::policy::rule::RulesBuilder;
 use crate::respond::{Page, Pages};
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub bans: super::bans::Listed,
     /// Access logs, in the document's order.
     pub access_logs: Vec<LogPlan>,
+    /// What listeners show and ask over TLS, as the files were when this was built.
+    pub tls: super::tls::Shown,
 }
 
 /// One access log.
@@ -60,6 +63,8 @@ pub struct ListenerPlan {
     pub http2: Http2,
     /// Whether HTTP/2 may be spoken without TLS.
     pub h2c: bool,
+    /// Peers that must announce whose connection they bring.
+    pub proxies: Proxies,
 }
 
 /// What holds for a route.
@@ -101,6 +106,8 @@ pub struct Environment<'a> {
     pub sticky_key: &'a [u8],
     /// Tables of rate limits: those of earlier generations are taken over.
     pub limits: &'a limit::Tables,
+    /// What the TLS of listeners keeps over configurations.
+    pub tls: &'a super::tls::Kept,
 }
 
 impl Snapshot {
@@ -121,6 +128,7 @@ impl Snapshot {
             request_id_header: listener.request_id_header.as_str().into(),
             http2: Http2::resolve(&document, listener),
             h2c: listener.h2c,
+            proxies: Proxies::new(&listener.proxy_protocol_from),
         });
         let listeners = listeners.collect();
         let mut slots = Vec::new();
@@ -148,11 +156,24 @@ impl Snapshot {
         let access_logs = logs.collect();
         let bans = super::bans::Listed::read(&document, problems);
         let rate_limits = rate_limits(&document, environment.limits, problems);
+        let tls = super::tls::Shown::read(&document, environment.tls, problems);
         if problems.is_fatal() {
             return None;
         }
-        let (document, trust, groups) = (Arc::new(document), trust?, slots);
-        Some(Self { generation, document, trust, table, listeners, routes, rate_limits, groups, bans, access_logs })
+        let (document, trust, groups, tls) = (Arc::new(document), trust?, slots, tls?);
+        Some(Self {
+            generation,
+            document,
+            trust,
+            table,
+            listeners,
+            routes,
+            rate_limits,
+            groups,
+            bans,
+            access_logs,
+            tls,
+        })
     }
 }
 
@@ -245,17 +266,19 @@ fn bodies(document: &Document) -> HashMap<&str, Arc<[u8]>> {
 struct TargetCompiler<'a> {
     templates: HashMap<&'a str, Arc<[u8]>>,
     environment: Environment<'a>,
+    outgoings: Outgoings,
 }
 
 impl<'a> TargetCompiler<'a> {
     fn new(document: &'a Document, environment: Environment<'a>) -> Self {
-        Self { templates: bodies(document), environment }
+        Self { templates: bodies(document), environment, outgoings: Outgoings::default() }
     }
 
     fn compile(&self, route: &super::raw::Route, problems: &mut Problems) -> Option<Arc<Groups>> {
         let context = Context {
             template: &|name| self.templates.get(name).cloned(),
             secret: &secret,
+            tls: &|secure| self.outgoings.of(secure.raw, secure.host, secure.alpn),
             generated_key: self.environment.sticky_key,
         };
         groups::compile(route, &context, problems)

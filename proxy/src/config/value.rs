@@ -9,6 +9,7 @@ use super::format::{Format, FromText, Node, wrong_type};
 use super::problem::Code;
 use super::reader::{Reader, Spot};
 
+mod destination;
 mod host;
 mod key_part;
 mod matching;
@@ -17,6 +18,7 @@ mod peer;
 mod word;
 
 pub use super::number::Ceiling;
+pub use destination::Destination;
 pub use host::HostPattern;
 pub(crate) use host::authority;
 pub use key_part::KeyPart;

@@ -28,6 +28,7 @@ pub(super) use stats::Window;
 
 use super::audit::Audit;
 use super::bans::BanList;
+use super::certificates::Certificates;
 use super::clients::Clients;
 use super::flows::Flows;
 use super::live::FlipTable;
@@ -64,6 +65,7 @@ pub(super) struct State {
     pub(super) bans: Arc<BanList>,
     pub(super) audit: Arc<Audit>,
     pub(super) clients: Arc<Clients>,
+    pub(super) certificates: Arc<Certificates>,
     pub(super) kernel: Kernel,
     pub(super) explain: Explain,
     pub(super) flows: Arc<Flows>,

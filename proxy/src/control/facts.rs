@@ -122,6 +122,7 @@ pub struct Facts {
     warnings: Mutex<BTreeMap<&'static str, String>>,
     bound: Mutex<Vec<(SocketAddr, String)>>,
     kernel_lost: Mutex<Option<String>>,
+    no_certificate: Mutex<Option<String>>,
     /// The resolver's state.
     pub resolver: ResolverFacts,
 }
@@ -138,6 +139,7 @@ impl Facts {
             draining: AtomicBool::new(false),
             bound: Mutex::default(),
             kernel_lost: Mutex::default(),
+            no_certificate: Mutex::default(),
             warnings: Mutex::default(),
             resolver: ResolverFacts::default(),
         }
@@ -218,6 +220,16 @@ impl Facts {
     /// Which required part of the kernel half is not attached, and why.
     pub fn kernel_lost(&self) -> Option<String> {
         self.kernel_lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stored when a listener that speaks TLS has no certificate of its own (which), or all have (none).
+    pub fn set_no_certificate(&self, listener: Option<String>) {
+        *self.no_certificate.lock().unwrap_or_else(PoisonError::into_inner) = listener;
+    }
+
+    /// Which listener speaks TLS without a certificate of its own.
+    pub fn no_certificate(&self) -> Option<String> {
+        self.no_certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Stored when a drain or stop begins.

@@ -107,7 +107,8 @@ impl Around {
         let document = &standing.adopted.snapshot.document;
         let trusted = self.trust.borrow().networks().iter().collect::<Vec<_>>();
         let clients = self.clients.recent((self.clock)()).into_iter().map(allow::host);
-        let allow = trusted.into_iter().chain(clients).chain(endpoints(&standing.live));
+        let announcing = standing.adopted.snapshot.listeners.iter().flat_map(|plan| plan.proxies.networks());
+        let allow = trusted.into_iter().chain(announcing).chain(clients).chain(endpoints(&standing.live));
         Wanted {
             kernel: document.kernel.clone(),
             bound: self.facts.bound().into_iter().map(|(address, _)| address).collect(),

@@ -1,6 +1,6 @@
 //! The owner of the endpoints' table: takes what the resolver, the probes and the workers learn, and makes the next one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +25,8 @@ pub(super) struct Owner {
     addresses: HashMap<Arc<str>, Vec<IpAddr>>,
     /// Where names are used: slot and target.
     uses: HashMap<Arc<str>, Vec<(usize, usize)>>,
+    /// Names that clients may ask to be connected to.
+    destinations: HashSet<Arc<str>>,
     streaks: HashMap<EndpointId, Streak>,
     outliers: Outliers,
     /// Shared with the API.
@@ -42,6 +44,7 @@ impl Owner {
             workers,
             addresses: HashMap::new(),
             uses: HashMap::new(),
+            destinations: HashSet::new(),
             streaks: HashMap::new(),
             outliers: Outliers::default(),
             flips: FlipTable::default(),
@@ -55,13 +58,18 @@ impl Owner {
         &self.live
     }
 
+    /// The names that clients of the configuration which is adopted next may ask to be connected to.
+    pub(super) fn follow_destinations(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
+        self.destinations = names.into_iter().collect();
+    }
+
     /// The first table of a new configuration, with what is known of the same endpoints and names.
     pub(super) fn adopt(&mut self, routes: &[Arc<Groups>], first: bool, now: Instant) -> Arc<Live> {
         self.settle(now);
         let previous = Some(&*self.live).filter(|_| !first);
         self.live = Arc::new(Live::initial(routes, self.workers, previous, now));
         self.uses = uses(routes);
-        self.addresses.retain(|name, _| self.uses.contains_key(name));
+        self.addresses.retain(|name, _| self.uses.contains_key(name) || self.destinations.contains(name));
         let known: Vec<_> = self.addresses.iter().map(|(name, ips)| (Arc::clone(name), ips.clone())).collect();
         known.iter().for_each(|(name, ips)| self.put_addresses(name, ips));
         self.settle(now);
@@ -72,11 +80,10 @@ impl Owner {
 
     /// Drops what belongs to endpoints and targets that are gone.
     fn forget(&mut self) {
-        let known: std::collections::HashSet<_> =
-            self.live.endpoints().map(|(_, endpoint)| endpoint.cells.id()).collect();
+        let known: HashSet<_> = self.live.endpoints().map(|(_, endpoint)| endpoint.cells.id()).collect();
         self.streaks.retain(|id, _| known.contains(id));
         self.outliers.retain(&self.live);
-        let targets: std::collections::HashSet<TargetKey> = self
+        let targets: HashSet<TargetKey> = self
             .live
             .routes()
             .iter()
@@ -88,7 +95,7 @@ impl Owner {
     /// A name's addresses have changed.
     pub(super) fn resolved(&mut self, update: DnsUpdate) {
         self.put_addresses(&update.hostname, &update.addresses);
-        if self.uses.contains_key(&update.hostname) {
+        if self.uses.contains_key(&update.hostname) || self.destinations.contains(&update.hostname) {
             self.addresses.insert(update.hostname, update.addresses);
         }
     }
@@ -96,6 +103,9 @@ impl Owner {
     fn put_addresses(&mut self, name: &str, addresses: &[IpAddr]) {
         for &(slot, target) in self.uses.get(name).into_iter().flatten() {
             self.pending.push(Change::Addresses { slot, target, addresses: addresses.to_vec() });
+        }
+        if let Some(name) = self.destinations.get(name) {
+            self.pending.push(Change::Name { name: Arc::clone(name), addresses: addresses.to_vec() });
         }
     }
 

@@ -17,6 +17,7 @@ use crate::policy::ban::Bans;
 use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::target::Live;
+use crate::tls::Stores;
 
 /// A worker whose last beat is older is not sent tables: its mailbox is for what it must not miss.
 const BEAT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
@@ -80,6 +81,10 @@ pub trait Process: Send + Sync + 'static {
     /// Gives a worker the next table of trusted peers, made for this generation. Does not block; false if its mailbox
     /// is full.
     fn trust(&self, worker: usize, generation: u64, trust: &Arc<Trust>) -> bool;
+
+    /// Gives a worker what listeners show and ask over TLS from now on, made for this generation. Does not block; false
+    /// if its mailbox is full.
+    fn show(&self, worker: usize, generation: u64, stores: &Arc<Stores>) -> bool;
 
     /// Gives a worker the next table of bans. Does not block; false if its mailbox is full.
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool;

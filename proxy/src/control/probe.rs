@@ -1,19 +1,24 @@
 //! Active health checks: one task per endpoint that asks, waits, and says how it went.
 
+mod http2;
+mod secure;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::config::value::HealthMethod;
+use self::secure::Secure;
+use crate::config::value::{HealthMethod, TargetProtocol};
 use crate::target::health::{Check, Probe};
 use crate::target::{EndpointId, Live};
+use crate::tls::Outgoing;
 
 /// Probes under way at once: each holds a descriptor.
 const PROBES_MAX: usize = 256;
@@ -49,6 +54,8 @@ pub(super) struct Counts {
 struct Subject {
     address: SocketAddr,
     authority: Box<str>,
+    protocol: TargetProtocol,
+    tls: Option<Arc<Outgoing>>,
     check: Arc<Check>,
 }
 
@@ -108,8 +115,9 @@ fn subjects(live: &Live) -> HashMap<EndpointId, Subject> {
         let check = target.health.clone().filter(|_| target.enabled)?;
         let mut address = endpoint.address?;
         address.set_port(check.port.unwrap_or(address.port()));
-        let authority = target.origin()?.authority.clone();
-        Some((endpoint.cells.id(), Subject { address, authority, check }))
+        let origin = target.origin()?;
+        let (authority, tls) = (origin.authority.clone(), origin.tls.clone());
+        Some((endpoint.cells.id(), Subject { address, authority, protocol: target.protocol, tls, check }))
     });
     probed.collect()
 }
@@ -150,6 +158,11 @@ async fn probe(subject: &Subject) -> Result<(), String> {
 
 /// The same failure in the same few words, whatever the platform says of it.
 fn spoken(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(_)) => return "certificate not valid".to_owned(),
+        Some(_) => return "TLS handshake failed".to_owned(),
+        None => {}
+    }
     match error.kind() {
         io::ErrorKind::InvalidData => "bad response".to_owned(),
         io::ErrorKind::UnexpectedEof => "closed".to_owned(),
@@ -157,24 +170,51 @@ fn spoken(error: &io::Error) -> String {
     }
 }
 
-/// Connects, and asks where there is something to ask; the status.
+/// Connects, by TLS where that is spoken, and asks where there is something to ask; the status.
 async fn ask(subject: &Subject) -> io::Result<Option<u16>> {
     let mut stream = TcpStream::connect(subject.address).await?;
+    match (&subject.check.probe, &subject.tls) {
+        (Probe::Http { .. }, Some(outgoing)) => {
+            let mut secure = Secure::connect(outgoing, stream).await?;
+            let http2 = secure.is_http2();
+            if subject.protocol == TargetProtocol::H2 && !http2 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            speak(subject, &mut secure, http2).await
+        }
+        (Probe::Http { .. }, None) => speak(subject, &mut stream, subject.protocol == TargetProtocol::H2c).await,
+        (_, _) => Ok(None),
+    }
+}
+
+/// Asks; the status.
+async fn speak(
+    subject: &Subject,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    http2: bool,
+) -> io::Result<Option<u16>> {
     let Probe::Http { method, path, host, .. } = &subject.check.probe else { return Ok(None) };
     let host = host.as_deref().unwrap_or(&subject.authority);
     let method = match method {
         HealthMethod::Get => "GET",
         HealthMethod::Head => "HEAD",
     };
+    if http2 {
+        let scheme = if subject.tls.is_some() { "https" } else { "http" };
+        let request = http::Request::builder().method(method).uri(format!("{scheme}://{host}{path}"));
+        let request = request.header("user-agent", "weir-health").header("accept", "*/*").body(());
+        return http2::ask(stream, request.map_err(|_| io::ErrorKind::InvalidInput)?).await.map(Some);
+    }
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: weir-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
-    final_status(&mut stream).await.map(Some)
+    stream.flush().await?;
+    final_status(stream).await.map(Some)
 }
 
 /// Reads heads until one is final (RFC 9110 section 15.2). The body is left to the closing connection.
-async fn final_status(stream: &mut TcpStream) -> io::Result<u16> {
+async fn final_status(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<u16> {
     let mut received = Vec::with_capacity(4096);
     for _ in 0..=INTERIM_MAX {
         let (status, length) = head(stream, &mut received).await?;
@@ -187,7 +227,7 @@ async fn final_status(stream: &mut TcpStream) -> io::Result<u16> {
 }
 
 /// Reads until a whole head is there; its status and length.
-async fn head(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<(u16, usize)> {
+async fn head(stream: &mut (impl AsyncRead + Unpin), received: &mut Vec<u8>) -> io::Result<(u16, usize)> {
     loop {
         if let Some(parsed) = parse(received)? {
             return Ok(parsed);

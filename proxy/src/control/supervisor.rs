@@ -360,14 +360,26 @@ impl Supervisor {
 
 /// Puts a configuration in force, with the tables beside it.
 fn adopt(parts: &Parts, owner: &mut Owner, document: Document, first: bool) -> Result<Adopted, Refusal> {
-    parts.process.adopt(document, &mut |snapshot| Beside {
-        live: owner.adopt(&snapshot.groups, first, (parts.clock)()),
-        bans: parts.bans.adopt(snapshot),
-        geoip: parts.geoip.adopt(snapshot),
+    parts.process.adopt(document, &mut |snapshot| {
+        owner.follow_destinations(destinations(&snapshot.document).map(|(name, _)| name.into()));
+        Beside {
+            live: owner.adopt(&snapshot.groups, first, (parts.clock)()),
+            bans: parts.bans.adopt(snapshot),
+            geoip: parts.geoip.adopt(snapshot),
+        }
     })
 }
 
-/// The names of a configuration's targets, and who uses them.
+/// The names that clients may ask to be connected to, and at which listener.
+fn destinations(document: &Document) -> impl Iterator<Item = (&str, &str)> {
+    let enabled = document.listeners.iter().filter(|listener| listener.enabled);
+    enabled.flat_map(|listener| {
+        let names = listener.connect_allow.iter().filter_map(|destination| destination.name());
+        names.map(|name| (name, listener.name.as_str()))
+    })
+}
+
+/// The names of a configuration's targets, and those that clients may ask for, and who uses them.
 fn wanted(document: &Document, live: &Live) -> Vec<Wanted> {
     let route_names: std::collections::HashMap<u32, &str> =
         document.routes.iter().map(|route| (route.id, route.name.as_str())).collect();
@@ -377,6 +389,13 @@ fn wanted(document: &Document, live: &Live) -> Vec<Wanted> {
         for (target, name, _) in groups.names() {
             let route = route_names.get(&groups.route).copied().unwrap_or_default();
             wanted.entry(name).or_default().push(format!("{route}/{}", groups.targets[target].name));
+        }
+    }
+    for (name, listener) in destinations(document) {
+        let user = format!("{listener}/connect_allow");
+        let users = wanted.entry(name).or_default();
+        if !users.contains(&user) {
+            users.push(user);
         }
     }
     wanted.into_iter().map(|(name, used_by)| Wanted { hostname: name.into(), used_by }).collect()

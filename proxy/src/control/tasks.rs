@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use super::api::Explain;
 use super::audit::Audit;
 use super::bans::BanList;
+use super::certificates::Certificates;
 use super::clients::Clients;
 use super::flows::Flows;
 use super::geoip::GeoFiles;
@@ -17,7 +18,7 @@ use super::ready::Readiness;
 use super::resolver::Resolver;
 use super::state::StateDir;
 use super::supervisor::{Events, Parts, Reported, Seen, Supervisor};
-use super::{Clock, Facts, Settings, Signal, Wiring, api, flows, kernel, probe, ready, trust};
+use super::{Clock, Facts, Settings, Signal, Wiring, api, certificates, flows, kernel, probe, ready, trust};
 use crate::base::metric::{Counters, Queue};
 use crate::config::Document;
 use crate::kernel::Kernel;
@@ -39,7 +40,7 @@ pub(super) fn run(
     signals: mpsc::Receiver<Signal>,
 ) -> Result<Arc<Audit>, Refusal> {
     let Wiring { facts, clock, counters, routes, rules, reports, state, findings, .. } = wiring;
-    let Wiring { flows: notes, home, fed, process, .. } = wiring;
+    let Wiring { flows: notes, home, fed, tls, process, .. } = wiring;
     let shared = Shared { node_id: settings.node_id.as_str().into(), clock, facts, state, process };
     let Shared { node_id, facts, state, .. } = shared.clone();
 
@@ -49,6 +50,15 @@ pub(super) fn run(
     let readiness = shared.watch_readiness();
 
     let trust = trust::follow(seen, facts.workers().len(), Arc::clone(&shared.process));
+    let certificates = Certificates::follow(
+        seen,
+        certificates::Parts {
+            kept: tls,
+            facts: Arc::clone(&facts),
+            audit: Arc::clone(&audit),
+            process: Arc::clone(&shared.process),
+        },
+    );
     let clients = Arc::new(Clients::default());
     let around = kernel::Around {
         clock,
@@ -85,6 +95,7 @@ pub(super) fn run(
         bans,
         audit: Arc::clone(&audit),
         clients,
+        certificates,
         kernel,
         explain,
         flows,

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
+use crate::config::tls::Kept;
 use crate::config::{Document, Problems, Snapshot};
 use crate::kernel::Listening;
 use crate::policy::ban::Bans;
@@ -16,6 +17,7 @@ use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::limit::Tables;
 use crate::target::Live;
+use crate::tls::Stores;
 
 pub(super) fn clock() -> Instant {
     crate::worker::clock()
@@ -51,7 +53,7 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
 /// The configuration that a document makes.
 pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
-    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default() };
+    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default(), tls: &Kept::default() };
     let built = Snapshot::build(document, generation, environment, &mut problems);
     Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }
@@ -62,6 +64,7 @@ pub(super) struct Told {
     pub(super) generation: u64,
     pub(super) tables: Vec<Arc<Live>>,
     pub(super) bans: Arc<Bans>,
+    pub(super) stores: Arc<Stores>,
     pub(super) drains: Vec<Instant>,
     /// Takes nothing any more.
     pub(super) full: bool,
@@ -162,6 +165,14 @@ impl Process for Remembering {
 
     fn trust(&self, worker: usize, _: u64, _: &Arc<Trust>) -> bool {
         !self.worker(worker).full
+    }
+
+    fn show(&self, worker: usize, _: u64, stores: &Arc<Stores>) -> bool {
+        let mut worker = self.worker(worker);
+        if !worker.full {
+            worker.stores = Arc::clone(stores);
+        }
+        !worker.full
     }
 
     fn explain(&self, question: &Question, ground: &Ground<'_>) -> Result<serde_json::Value, Unanswered> {

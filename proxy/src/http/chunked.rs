@@ -30,6 +30,18 @@ impl Trailers {
         self.kept.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
     }
 
+    /// The lines that are kept, the empty one last.
+    pub fn section(&self) -> Vec<u8> {
+        let mut lines = Vec::with_capacity(self.bytes.len());
+        for (name, value) in self.iter() {
+            for piece in [name, b": ", value, b"\r\n"] {
+                lines.extend_from_slice(piece);
+            }
+        }
+        lines.extend_from_slice(b"\r\n");
+        lines
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()

@@ -6,7 +6,9 @@
 mod fields;
 mod incoming;
 mod outgoing;
+mod upstream;
 
 pub use fields::{FieldError, read_fields, write_fields};
 pub use incoming::{Incoming, write_incoming};
 pub use outgoing::{Outgoing, read_outgoing};
+pub use upstream::{Asked, Unsendable, read_asked, write_response, write_switching};

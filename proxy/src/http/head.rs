@@ -249,10 +249,12 @@ impl<'a> Request<'a> {
         self.head.line.target.of(self.bytes)
     }
 
-    /// The path as received, without the query: `/` where an absolute target has none, `*` for the server as a whole.
+    /// The path as received, without the query: `/` where an absolute target has none, `*` for the server as a whole,
+    /// the whole target of CONNECT.
     pub fn path_raw(&self) -> &'a [u8] {
         match self.head.line.form {
             Form::Asterisk => b"*",
+            Form::Authority => self.target(),
             _ if self.head.line.path.is_empty() => b"/",
             _ => self.head.line.path.of(self.bytes),
         }
@@ -272,6 +274,7 @@ impl<'a> Request<'a> {
     pub fn paths(&self, merge_slashes: bool) -> Result<Paths<'a>, Fault> {
         match self.head.line.form {
             Form::Asterisk => Ok(Paths::plain(b"*")),
+            Form::Authority => Ok(Paths::plain(self.target())),
             _ => path::read_path(self.path_raw(), merge_slashes).map_err(|fault| {
                 let start = self.head.line.path.start;
                 Fault { offset: fault.offset.map(|offset| start.saturating_add(offset)), ..fault }

@@ -50,6 +50,8 @@ known! {
     XForwardedPort "x-forwarded-port"
     XRealIp "x-real-ip"
     XRequestId "x-request-id"
+    ClientCert "client-cert"
+    ClientCertChain "client-cert-chain"
     SecWebSocketKey "sec-websocket-key"
     SecWebSocketVersion "sec-websocket-version"
     SecWebSocketAccept "sec-websocket-accept"

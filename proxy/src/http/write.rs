@@ -34,10 +34,24 @@ pub struct RequestOut<'a> {
     pub connection: Connection,
     /// The client, for forwarding headers.
     pub forwarding: Forwarding<'a>,
+    /// The client's certificate.
+    pub client_cert: ClientCert<'a>,
     /// Name and value of the request id's header.
     pub request_id: (&'a [u8], &'a [u8]),
     /// Edits of the route and target.
     pub edits: &'a Edits,
+}
+
+/// What an upstream learns of the client's certificate (RFC 9440).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ClientCert<'a> {
+    /// Nothing: what a client says of itself counts for nothing.
+    #[default]
+    Untold,
+    /// What a trusted peer says.
+    AsReceived,
+    /// What weir has verified: the field's value.
+    Own(&'a [u8]),
 }
 
 /// A response for a client.
@@ -87,7 +101,12 @@ const NOT_UPSTREAM: u64 = HOP_BY_HOP
         Known::XForwardedPort,
         Known::XRealIp,
         Known::XRequestId,
+        Known::ClientCert,
+        Known::ClientCertChain,
     ]);
+
+/// The client's certificate as a proxy before weir says it (RFC 9440).
+const CLIENT_CERT: u64 = known::set(&[Known::ClientCert, Known::ClientCertChain]);
 
 /// Upstream fields that a client never gets as they came.
 const NOT_DOWNSTREAM: u64 = HOP_BY_HOP | known::set(&[Known::XRequestId]);
@@ -102,7 +121,8 @@ pub fn write_request_head(out: &mut Vec<u8>, head: &RequestOut<'_>) {
         put(out, &[b"?", query]);
     }
     put(out, &[b" HTTP/1.1\r\nHost: ", head.host, b"\r\n"]);
-    let spoken = head.forwarding.kept();
+    let certificate = if head.client_cert == ClientCert::AsReceived { CLIENT_CERT } else { 0 };
+    let spoken = head.forwarding.kept() | certificate;
     let dropped = NOT_UPSTREAM & !spoken;
     let kept = Kept { bytes: request.bytes, dropped, replaced: head.request_id.0, edits: head.edits };
     kept.write(out, request.lines());
@@ -116,6 +136,9 @@ pub fn write_request_head(out: &mut Vec<u8>, head: &RequestOut<'_>) {
     };
     own(b"Via", &[received, PSEUDONYM]);
     own(head.request_id.0, &[head.request_id.1]);
+    if let ClientCert::Own(certificate) = head.client_cert {
+        own(b"Client-Cert", &[certificate]);
+    }
     added(out, head.edits);
     request_connection(out, head);
     framing(out, head.body);
@@ -290,13 +313,8 @@ pub fn write_chunk_end(out: &mut Vec<u8>) {
 /// Appends the last chunk, the trailers and the end of the body.
 pub fn write_last_chunk<'t>(out: &mut Vec<u8>, trailers: impl IntoIterator<Item = (&'t [u8], &'t [u8])>) {
     out.extend_from_slice(b"0\r\n");
-    write_fields(out, trailers);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends a line for each field.
-pub fn write_fields<'t>(out: &mut Vec<u8>, fields: impl IntoIterator<Item = (&'t [u8], &'t [u8])>) {
-    for (name, value) in fields {
+    for (name, value) in trailers {
         put(out, &[name, b": ", value, b"\r\n"]);
     }
+    out.extend_from_slice(b"\r\n");
 }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::socket_file::{Access, remove_stale};
 
 /// Connections that the kernel may hold for a listener that has not accepted them yet; the kernel caps it at
 /// `net.core.somaxconn`.
@@ -127,15 +127,12 @@ fn open_unix(
     group: Option<&str>,
     workers: usize,
 ) -> io::Result<Vec<OwnedFd>> {
-    let uid = owner.map(|name| lookup("/etc/passwd", name)).transpose()?;
-    let gid = group.map(|name| lookup("/etc/group", name)).transpose()?;
+    let access = Access::new(mode, owner, group)?;
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    if uid.is_some() || gid.is_some() {
-        chown(path, uid, gid)?;
-    }
+    // Nobody connects before it listens: by then the file is whose it is to be.
+    access.grant(path)?;
     socket.listen(BACKLOG)?;
     let first: OwnedFd = socket.into();
     let mut sockets = Vec::with_capacity(workers);
@@ -144,33 +141,6 @@ fn open_unix(
     }
     sockets.insert(0, first);
     Ok(sockets)
-}
-
-/// Removes a socket file that nobody listens on; any other file stays, and binding then fails.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let Ok(meta) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !meta.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket is in the way"));
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-        Err(error) => Err(error),
-        Ok(_) => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
-    }
-}
-
-/// The id of `name` in a file of the form `name:password:id:...`; a number stands for itself.
-fn lookup(file: &str, name: &str) -> io::Result<u32> {
-    if let Ok(id) = name.parse() {
-        return Ok(id);
-    }
-    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("{name:?} is not in {file}"));
-    std::fs::read_to_string(file)?
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(found, _)| *found == name)
-        .and_then(|(_, rest)| rest.split(':').nth(1)?.parse().ok())
-        .ok_or_else(unknown)
 }
 
 #[cfg(test)]

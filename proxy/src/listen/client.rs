@@ -1,14 +1,14 @@
 //! An accepted connection: its socket, its one timer, and what others may ask of it while it waits.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Flow, Lease, Place};
+use super::{Announced, Flow, Lease, Place, Secured, Whence};
 use crate::base::{Instant, Reason};
-use crate::ring::{self, Timer};
+use crate::ring::{self, Socket, Timer};
 use crate::wire::{Carrier, Wire};
 
 /// A drain lets a connection that has just been used wait so long for one more request: its client may have sent it
@@ -56,10 +56,8 @@ pub struct Client {
     pub socket: Wire,
     /// The listener it came in by.
     pub listener: Arc<str>,
-    /// The other end; none on a Unix socket.
-    pub peer: Option<SocketAddr>,
-    /// The other end's address as text; `unix` on a Unix socket.
-    pub peer_text: Rc<str>,
+    /// Where it comes from.
+    pub whence: Rc<Whence>,
     /// The listener's port.
     pub port: u16,
     /// Octets received that a request's record has counted.
@@ -68,14 +66,17 @@ pub struct Client {
     pub accepted: Instant,
     /// Requests that have begun on it.
     pub requests: Cell<u32>,
+    /// What its TLS handshake agreed on, once it is done.
+    pub tls: OnceCell<Rc<Secured>>,
     timer: Timer,
     doing: Cell<Doing>,
     told: Cell<Told>,
     /// Why it was told to end.
     cut: Cell<Reason>,
+    places: Cell<Option<Place>>,
     handshake: Cell<Option<Place>>,
     /// What it holds of the caps; a stream holds nothing of its own.
-    _held: Option<Held>,
+    _held: Option<(Lease, Option<Lease>)>,
     /// The connection of a stream.
     connection: Option<Rc<Client>>,
 }
@@ -90,35 +91,39 @@ pub struct Held {
     pub peer: Option<Place>,
     /// Among its peer's that have brought no whole head.
     pub handshake: Option<Place>,
+    /// The peer is a proxy that must say whose connection it brings: the places are that one's, once they are taken.
+    pub is_proxy: bool,
 }
 
 impl Client {
     /// Takes an accepted connection, and its other end's address.
     pub fn new(
         socket: Wire,
-        peer: Option<SocketAddr>,
+        remote: Option<SocketAddr>,
         flow: Option<Flow>,
         listener: Arc<str>,
         port: u16,
-        mut held: Held,
+        held: Held,
     ) -> Rc<Self> {
-        let handshake = Cell::new(held.handshake.take());
+        let local = socket.socket().and_then(Socket::local_addr);
+        let whence = Rc::new(Whence::new(remote, local, held.is_proxy));
         Rc::new(Self {
             flow,
             socket,
             listener,
-            peer,
-            peer_text: peer.map_or("unix".into(), |peer| peer.ip().to_canonical().to_string().into()),
+            whence,
             port,
             accounted_in: Cell::new(0),
             accepted: ring::now(),
             requests: Cell::new(0),
+            tls: OnceCell::new(),
             timer: Timer::new(),
             doing: Cell::new(Doing::Busy),
             told: Cell::new(Told::Nothing),
             cut: Cell::new(Reason::ShutdownCut),
-            handshake,
-            _held: Some(held),
+            places: Cell::new(held.peer),
+            handshake: Cell::new(held.handshake),
+            _held: Some((held.process, held.listener)),
             connection: None,
         })
     }
@@ -129,16 +134,17 @@ impl Client {
             flow: None,
             socket: stream,
             listener: connection.listener.clone(),
-            peer: connection.peer,
-            peer_text: connection.peer_text.clone(),
+            whence: connection.whence.clone(),
             port: connection.port,
             accounted_in: Cell::new(0),
             accepted: connection.accepted,
             requests: Cell::new(connection.requests.get()),
+            tls: connection.tls.clone(),
             timer: Timer::new(),
             doing: Cell::new(Doing::Busy),
             told: Cell::new(connection.told.get()),
             cut: Cell::new(connection.cut.get()),
+            places: Cell::new(None),
             handshake: Cell::new(None),
             _held: None,
             connection: Some(connection.clone()),
@@ -153,9 +159,26 @@ impl Client {
         }
     }
 
-    /// The peer's address.
+    /// A proxy has said whose connection it is; the places are those of the peer that it named.
+    pub fn announce(&self, announced: Announced, places: Option<Place>, handshake: Option<Place>) {
+        self.whence.announce(announced);
+        self.places.set(places);
+        self.handshake.set(handshake);
+    }
+
+    /// The peer's address: the other end's, or whose a proxy announced.
     pub fn peer_ip(&self) -> Option<IpAddr> {
-        self.peer.map(|peer| peer.ip().to_canonical())
+        self.whence.peer()
+    }
+
+    /// What its TLS handshake agreed on, if its octets come by TLS.
+    pub fn secured(&self) -> Option<&Rc<Secured>> {
+        self.tls.get()
+    }
+
+    /// The scheme of what is asked for on it.
+    pub fn scheme(&self) -> &'static str {
+        if self.secured().is_some() { "https" } else { "http" }
     }
 
     /// Says what it is doing now.

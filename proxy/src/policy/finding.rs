@@ -54,6 +54,8 @@ kinds! {
     BadRequest, "bad_request";
     /// An address that a name must not have.
     DnsDeny, "dns_deny";
+    /// Files of a listener's certificates that cannot be used: those before stay.
+    TlsMaterialRejected, "tls_material_rejected";
 }
 
 impl Kind {

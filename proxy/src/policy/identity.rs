@@ -1,6 +1,7 @@
 //! Client identity: the TCP peer, or whom a trusted peer names in a header. Everything that keys by client uses it.
 
 mod hops;
+mod proxies;
 mod ranges;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use self::hops::{Address, Grammar, Invalid};
+pub use self::proxies::Proxies;
 pub use self::ranges::{Overlap, Ranges};
 use crate::base::{Fault, Reason};
 use crate::config::value::{ClientDoubt, ClientMode};
@@ -26,6 +28,8 @@ const HEADER_MAX: usize = 8 * 1024;
 pub enum Source {
     /// It is the connection's other end.
     Peer,
+    /// A proxy announced it before the first octet of the connection that it brought.
+    ProxyProtocol,
     /// A trusted peer named it in a header.
     Header,
 }
@@ -35,6 +39,7 @@ impl Source {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Peer => "peer",
+            Self::ProxyProtocol => "proxy_protocol",
             Self::Header => "header",
         }
     }
@@ -236,6 +241,18 @@ pub struct Resolved {
     pub identity: Identity,
     /// Whether the peer is trusted: its forwarding headers and its request id count.
     pub trusted: bool,
+}
+
+impl Resolved {
+    /// The same where the peer is one that a proxy announced, if it is.
+    pub fn brought(mut self, brought: bool) -> Self {
+        if let Identity::Known { source: source @ Source::Peer, .. } = &mut self.identity
+            && brought
+        {
+            *source = Source::ProxyProtocol;
+        }
+        self
+    }
 }
 
 /// The hops from the client to a trusted peer, the peer itself left out, as forwarding headers spell them. Reused from

@@ -134,8 +134,7 @@ impl Exchange<'_> {
     fn page(&self, fault: Fault, record: &Record, edits: &mut Edits) -> Answer {
         let mut page = Vec::new();
         let id = self.id_text();
-        let accept = self.request.field(b"accept");
-        let kind = render(&mut page, &self.rules.pages, Wanted::from_accept(accept), fault.status, fault.reason, id);
+        let kind = render(&mut page, &self.rules.pages, self.wanted(), fault.status, fault.reason, id);
         edits.add(b"Content-Type", kind.as_bytes());
         edits.add(b"Cache-Control", b"no-store");
         if let Some(seconds) = retry_after(fault.reason) {
@@ -145,6 +144,11 @@ impl Exchange<'_> {
             self.edit_response(route, edits, &mut Vec::new());
         }
         Answer { status: fault.status, body: Body::Owned(page) }
+    }
+
+    /// The form of error body that the client prefers.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted::from_accept(self.request.fields_named(b"accept"))
     }
 
     fn route_at(&self, position: usize) -> Option<&Route> {
@@ -252,7 +256,7 @@ pub(super) async fn bad_head(
         listener,
         rules: &listener.1.rules,
         request: Request::new(head, octets),
-        who: Ok(current.trust.unresolved(client.peer_ip())),
+        who: Ok(current.trust.unresolved(client.peer_ip()).brought(client.whence.is_brought())),
         chain: &chain,
         told: Told::default(),
         deadline: None,

@@ -258,8 +258,8 @@ impl ClientBody {
 /// What an error of a client's wire means.
 fn lost(error: &std::io::Error) -> Fault {
     match ended(error) {
+        Some(Ended::Broken(h2::Reason::ENHANCE_YOUR_CALM)) => Fault::new(Reason::H2Flood),
         Some(Ended::Broken(_)) => Fault::new(Reason::H2Malformed),
-        Some(Ended::GoneAway(h2::Reason::ENHANCE_YOUR_CALM)) => Fault::new(Reason::H2Flood),
         _ => Fault::new(Reason::ClientCancelled),
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::base::{Fault, Reason};
 use crate::config::Snapshot;
+use crate::config::value::Destination;
 use crate::http::{Paths, Request};
 use crate::route::{self, Answer, Incoming, Query, Redirect, Rewritten, Route};
 use crate::target::Keys;
@@ -74,6 +75,17 @@ impl<'s, 'r> Asked<'_, 's, 'r> {
             Answer::Redirect(redirect) => Decision::Redirect(redirect),
         };
         Ok(Decided { paths, route, decision })
+    }
+
+    /// What CONNECT asks to be connected to, if the listener lists it (RFC 9110 section 9.3.6).
+    ///
+    /// # Errors
+    /// 405 `method_not_allowed`.
+    pub fn destination(&self) -> Result<&'s Destination, Fault> {
+        let Self { snapshot, listener, request } = *self;
+        let asked = |one: &&Destination| *one.host == *request.host() && Some(one.port) == request.head.port();
+        let listed = snapshot.document.listeners[listener].connect_allow.iter().find(asked);
+        listed.ok_or(Fault::new(Reason::MethodNotAllowed))
     }
 
     fn find(&self, paths: &Paths<'r>, client: Option<IpAddr>) -> Option<&'s Route> {

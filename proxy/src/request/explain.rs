@@ -7,16 +7,17 @@ use serde_json::{Value, json};
 use super::decide::{Asked, Decided, Decision, KeyView};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::Snapshot;
-use crate::config::value::Bind;
+use crate::config::value::{Bind, Protocol};
 use crate::control::{Ground, Question, Unanswered};
-use crate::http::{Head, HeadLimits, Paths, Request, normalise_host, parse_request};
+use crate::http::{Head, HeadLimits, Method, Paths, Request, normalise_host, parse_request};
 use crate::policy::geoip::GeoIp;
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::rule::{self, Judged};
-use crate::policy::{Facts, Source};
+use crate::policy::{Facts, Source, Tls};
 use crate::route::{Considered, Explanation, Query, Verdict};
 use crate::target::explain::rows;
 use crate::target::{Ask, Balancers, RouteLive};
+use crate::tls::Version;
 use crate::worker::clock;
 
 /// Answers a question. Nothing is charged, counted or moved.
@@ -28,7 +29,8 @@ pub fn explain(ground: &Ground<'_>, question: &Question, now: Instant) -> Result
     let listener = listener(snapshot, question)?;
     let octets = octets(question)?;
     let mut head = Head::new();
-    let limits = HeadLimits { head_max: octets.len() + 1, target_max: octets.len(), ..HeadLimits::default() };
+    let connect = !snapshot.document.listeners[listener].connect_allow.is_empty();
+    let limits = HeadLimits { head_max: octets.len() + 1, target_max: octets.len(), connect, ..HeadLimits::default() };
     let mut answer = json!({
         "generation": snapshot.generation,
         "listener": snapshot.listeners[listener].name.as_ref(),
@@ -58,7 +60,10 @@ fn listener(snapshot: &Snapshot, question: &Question) -> Result<usize, Unanswere
         // A host that is none is refused where the request is read.
         let _ = normalise_host(asked_host(question).as_bytes(), &mut host);
         let serves = |at: &usize| snapshot.table.check_host(*at, &host).is_ok();
-        let first = (0..snapshot.listeners.len()).find(serves).or(snapshot.listeners.first().map(|_| 0));
+        let scheme = question.url.split_once("://").map(|(scheme, _)| scheme);
+        let speaks = |at: &usize| scheme.is_none_or(|word| snapshot.document.listeners[*at].protocol.word() == word);
+        let all = || 0..snapshot.listeners.len();
+        let first = all().find(|at| serves(at) && speaks(at)).or_else(|| all().find(serves)).or(all().next());
         return first.ok_or_else(|| bad(Some("listener"), "the configuration has no listener"));
     };
     let found = snapshot.listeners.iter().position(|plan| *plan.name == **name);
@@ -82,14 +87,15 @@ fn octets(question: &Question) -> Result<Vec<u8>, Unanswered> {
         return Err(bad(Some("url"), "the URL is empty, or holds a space or a control character"));
     }
     let (host, target) = match question.url.split_once("://") {
+        None if question.method == "CONNECT" => (Some(&*question.url), question.url.clone()),
         None => (None, question.url.clone()),
-        Some(("http", rest)) => {
+        Some(("http" | "https", rest)) => {
             let cut = rest.find(['/', '?']).unwrap_or(rest.len());
             let (host, path) = rest.split_at(cut);
             let slash = if path.starts_with('/') { "" } else { "/" };
             (Some(host), format!("{slash}{path}"))
         }
-        Some(_) => return Err(bad(Some("url"), "only http URLs are served")),
+        Some(_) => return Err(bad(Some("url"), "only http and https URLs are served")),
     };
     let target = target.split('#').next().unwrap_or_default().to_owned();
     let mut octets = format!("{} {target} HTTP/1.1\r\n", question.method).into_bytes();
@@ -136,6 +142,9 @@ fn explain_request(
     if let Some(hit) = hit {
         put(answer, "ban", json!({ "cidr": hit.cidr.to_string(), "rule": &*hit.ban.rule, "reason": &*hit.ban.reason }));
     }
+    if request.verb() == Method::Connect {
+        return explain_connect(ground, asked, who, hit.is_some(), answer);
+    }
     let decided = match decide(asked, who, hit.is_some()) {
         Ok(decided) => decided,
         Err(fault) => return put(answer, "fault", fault_value(fault)),
@@ -161,6 +170,30 @@ fn explain_request(
                 explain_targets(route, &KeyView { request: *request, client }, answer);
             }
         }
+    }
+}
+
+/// A tunnel has no route: where it would lead.
+fn explain_connect(
+    ground: &Ground<'_>,
+    asked: Asked<'_, '_, '_>,
+    who: Result<Resolved, Fault>,
+    banned: bool,
+    answer: &mut Value,
+) {
+    let judged = asked.destination().and_then(|destination| {
+        who?;
+        if banned { Err(Fault::new(Reason::Banned)) } else { Ok(destination) }
+    });
+    match judged {
+        Ok(destination) => {
+            let own = destination.ip();
+            let resolved = destination.name().map_or(&[][..], |name| ground.live.addresses(name));
+            let addresses: Vec<String> = own.iter().chain(resolved).map(IpAddr::to_string).collect();
+            let connect = json!({ "host": &*destination.host, "port": destination.port, "addresses": addresses });
+            put(answer, "connect", connect);
+        }
+        Err(fault) => put(answer, "fault", fault_value(fault)),
     }
 }
 
@@ -197,7 +230,10 @@ fn facts<'f>(
         listener: &raw.name,
         port: port.unwrap_or_default(),
         protocol: raw.protocol,
-        tls: None,
+        tls: (raw.protocol == Protocol::Https).then_some(Tls {
+            version: Version::Tls13.text(),
+            sni: Some(asked.request.host()).filter(|host| !host.is_empty()),
+        }),
         geoip: Some(geoip),
     })
 }
@@ -263,6 +299,7 @@ fn explain_targets(route: &RouteLive, keys: &KeyView<'_>, answer: &mut Value) {
             json!({
                 "target": row.target,
                 "address": row.address,
+                "protocol": row.protocol,
                 "group": row.group,
                 "weight": row.weight,
                 "state": row.state,

@@ -1,6 +1,7 @@
 //! Trying endpoints until one answers, or none may be tried any more.
 
 mod attempt;
+mod connect;
 mod response;
 
 use std::cell::RefCell;
@@ -99,6 +100,7 @@ impl Forward<'_, '_> {
             let attempt = Attempt {
                 forward: self,
                 picked: &picked,
+                began: ring::now(),
                 fresh_only,
                 may_retry_status: left > 0 && !upgrade && self.is_repeatable(Retry::Idempotent),
             };
@@ -107,7 +109,8 @@ impl Forward<'_, '_> {
                 Tried::Failed(failed) => failed,
             };
             // A stale connection says nothing about the endpoint: once more on a fresh one, beyond `attempts`.
-            let ended = matches!(failed.fault.reason, Reason::UpstreamClosed | Reason::UpstreamReset);
+            let ended =
+                matches!(failed.fault.reason, Reason::UpstreamClosed | Reason::UpstreamReset | Reason::UpstreamRefused);
             let stale = failed.on_reused && !repeated_fresh && ended;
             if stale && self.may_repeat(&failed) {
                 (repeated_fresh, fresh_only) = (true, true);
@@ -175,8 +178,10 @@ impl Forward<'_, '_> {
     fn ask(&self) -> Pick {
         let worker = self.exchange.worker;
         let now = ring::now();
-        let pool = &worker.pool;
-        let idle = |endpoint: EndpointId| pool.borrow().any(|upstream| upstream.endpoint() == endpoint);
+        let idle = |endpoint: EndpointId| {
+            let pooled = worker.pool.borrow().any(|upstream| upstream.endpoint() == endpoint);
+            pooled || worker.sessions.borrow().has_room(endpoint)
+        };
         let ask = Ask {
             keys: &self.keys,
             choice: self.choice,
@@ -246,9 +251,12 @@ impl Forward<'_, '_> {
     fn report(&self, picked: &Picked, failed: &Failed) {
         let (now, inflight) = (ring::now(), &picked.inflight);
         let report = match failed.fault.reason {
-            Reason::UpstreamConnectRefused | Reason::UpstreamUnreachable | Reason::UpstreamConnectTimeout => {
-                inflight.connect_failed(now)
-            }
+            Reason::UpstreamConnectRefused
+            | Reason::UpstreamUnreachable
+            | Reason::UpstreamConnectTimeout
+            | Reason::UpstreamTlsTimeout
+            | Reason::UpstreamTlsFailed
+            | Reason::UpstreamCertInvalid => inflight.connect_failed(now),
             Reason::UpstreamResponseHeaderTimeout | Reason::UpstreamTryTimeout => {
                 inflight.head_timed_out(failed.took, now)
             }

@@ -1,5 +1,6 @@
 //! The policies that a request meets between its head and its route: ban, requests in flight, rate limits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Exchange;
@@ -13,7 +14,7 @@ use crate::policy::finding::{Action, Denial, Kind};
 use crate::policy::identity::Identity;
 use crate::policy::limit::{self, Charge, Wait};
 use crate::policy::tier::Tiered;
-use crate::policy::{Facts, Rule, Source};
+use crate::policy::{Facts, Rule, Source, Tls};
 use crate::ring::{self, Either, select2, sleep_until};
 
 /// Which rule refused a request.
@@ -40,7 +41,7 @@ impl<'a> Exchange<'a> {
     fn check_ban(&self, client: Identity, record: &mut Record) -> Result<(), Fault> {
         let bans = &self.current.bans;
         let Some(ip) = client.ip().filter(|_| !bans.is_empty()) else { return Ok(()) };
-        match bans.lookup(ip, ring::now()).filter(|_| !self.current.trust.trusts(Some(ip))) {
+        match bans.lookup(ip, ring::now()).filter(|_| !self.is_trusted_proxy(ip)) {
             Some(hit) => {
                 record.decider = Some(Decider::Ban(hit.ban.rule.clone()));
                 Err(Fault::new(Reason::Banned))
@@ -49,11 +50,15 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
+        self.current.is_trusted_proxy(&self.listener.1.name, Some(ip))
+    }
+
     /// A place among the client's requests in flight, if those are limited. Trusted proxies, which speak for many, and
     /// clients that nobody knows are not counted.
     fn place(&self, client: Identity) -> Result<Option<Place>, Fault> {
         let max = self.current.snapshot.document.connections.requests_per_client_max;
-        let Some(ip) = client.ip().filter(|ip| max != 0 && !self.current.trust.trusts(Some(*ip))) else {
+        let Some(ip) = client.ip().filter(|ip| max != 0 && !self.is_trusted_proxy(*ip)) else {
             return Ok(None);
         };
         let member = self.worker.crowd.member(ip);
@@ -103,8 +108,8 @@ impl<'a> Exchange<'a> {
             peer: self.client.peer_ip(),
             listener: &self.listener.1.name,
             port: self.client.port,
-            protocol: Protocol::Http,
-            tls: None,
+            protocol: if self.client.secured().is_some() { Protocol::Https } else { Protocol::Http },
+            tls: self.client.secured().map(|tls| Tls { version: tls.version.text(), sni: tls.sni.as_deref() }),
             geoip: Some(&self.current.geoip),
         })
     }

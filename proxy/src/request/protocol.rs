@@ -1,8 +1,9 @@
-//! What a connection speaks, and so which task serves it.
+//! A connection from its first octet to its protocol: what a client says before it speaks HTTP, and in which version it
+//! then does.
 
 use std::rc::Rc;
 
-use super::{connection, http2, plan_of};
+use super::{announced, connection, http2, plan_of, secure};
 use crate::buf::Chunk;
 use crate::listen::{Client, deadline};
 use crate::worker::{Registered, Worker};
@@ -10,23 +11,39 @@ use crate::worker::{Registered, Worker};
 /// What a connection of HTTP/2 begins with (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves a connection to its end, once whatever carries its requests is agreed on.
+/// Serves an accepted connection to its end.
 pub async fn entered(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
-    if may_begin_with_http2(&worker, &client) && Box::pin(begins_with_http2(&worker, &client)).await {
+    if client.whence.is_proxy() && !Box::pin(announced::read(&worker, &client)).await {
+        return;
+    }
+    let is_ready = match client.socket.tls() {
+        Some(tls) => Box::pin(secure::secure(&worker, &client, tls)).await,
+        None => true,
+    };
+    if !is_ready {
+        return;
+    }
+    if speaks_http2(&client) || (may_begin_with_http2(&worker, &client) && Box::pin(begins(&worker, &client)).await) {
         Box::pin(http2::connection(worker, client, registered)).await;
     } else {
         connection(worker, client, registered).await;
     }
 }
 
+/// Whether that was agreed on over TLS (RFC 9113 section 3.2).
+fn speaks_http2(client: &Client) -> bool {
+    client.secured().is_some_and(|secured| secured.alpn.as_deref() == Some(b"h2"))
+}
+
+/// Whether it may be spoken without being agreed on.
 fn may_begin_with_http2(worker: &Worker, client: &Client) -> bool {
     let current = worker.current_of(&client.listener);
-    plan_of(&current, client).is_some_and(|(_, plan)| plan.h2c)
+    client.secured().is_none() && plan_of(&current, client).is_some_and(|(_, plan)| plan.h2c)
 }
 
 /// Waits for what the first octets say. Those of HTTP/1 are given back, also when nothing comes behind them: it is
 /// HTTP/1 then that failed.
-async fn begins_with_http2(worker: &Worker, client: &Client) -> bool {
+async fn begins(worker: &Worker, client: &Client) -> bool {
     let limit = {
         let current = worker.current_of(&client.listener);
         let Some((_, plan)) = plan_of(&current, client) else { return false };

@@ -13,7 +13,7 @@ use crate::http::{Request, Version};
 use crate::listen::Client;
 use crate::ring;
 use crate::trace::flow::{Verdict, is_denial};
-use crate::trace::{Fields, Outcome, Phases};
+use crate::trace::{Fields, Outcome, Phases, Tls};
 use crate::worker::Worker;
 
 /// The facts of a request in progress.
@@ -149,6 +149,8 @@ impl Record {
         let endpoint = self.endpoint.map(|address| address.to_string());
         let limit_id = exchange.denier(self).map(|rule| rule.id.to_string());
         let fields = LoggedFields(*request);
+        // What ended before a request line came has nothing of a request.
+        let asked = !request.method().is_empty();
         let outcome = Outcome {
             node_id: &worker.node_id,
             worker: u16::try_from(worker.number).unwrap_or(u16::MAX),
@@ -162,14 +164,21 @@ impl Record {
             ban: if let Some(Decider::Ban(rule)) = &self.decider { Some(&**rule) } else { None },
             client_ip: exchange.client_ip(),
             peer_ip: client.peer_ip(),
-            http_version: Some(match request.version() {
+            http_version: asked.then(|| match request.version() {
                 Version::Http10 => "1.0",
                 Version::Http11 => "1.1",
                 Version::Http2 => "2",
             }),
-            method: Some(request.method()),
-            host: Some(request.host().as_bytes()),
-            path: Some(request.path_raw()),
+            tls: client.secured().map(|tls| Tls {
+                version: tls.version.text(),
+                cipher: tls.cipher,
+                alpn: tls.alpn.as_deref(),
+                resumed: tls.resumed,
+                sni: tls.sni.as_deref(),
+            }),
+            method: asked.then(|| request.method()),
+            host: asked.then(|| request.host().as_bytes()),
+            path: asked.then(|| request.path_raw()),
             query: request.query(),
             headers: &fields,
             status: (self.status != 0).then_some(self.status),

@@ -7,7 +7,7 @@ use super::Exchange;
 use super::record::Record;
 use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
-use crate::http::{BodyLength, BodyReader, Piece, write_chunk_start, write_fields, write_last_chunk};
+use crate::http::{BodyLength, BodyReader, Piece, Trailers, write_chunk_start, write_last_chunk};
 use crate::listen::{Client, Stopped, deadline};
 use crate::ring;
 use crate::transport::Upstream;
@@ -127,6 +127,8 @@ impl Exchange<'_> {
             }
             match self.receive(&body).await? {
                 Some(chunk) => body.first = Some(chunk),
+                // What the connection's end delimits is whole only if the peer says that it is the end.
+                None if body.upstream.socket.was_cut() => return Err(Fault::new(Reason::UpstreamBodyTruncated)),
                 None => {
                     body.reader.end_with(body.upstream.socket.take_trailers().as_deref())?;
                     return self.finish(&mut body).await;
@@ -165,9 +167,7 @@ impl Exchange<'_> {
     /// Where the client's stream ends the body, trailers go with its end.
     fn end_stream(&self, body: &Download<'_>) {
         if let Some(stream) = self.client.socket.stream() {
-            let mut lines = Vec::new();
-            body.reader.trailers().into_iter().for_each(|trailers| write_fields(&mut lines, trailers.iter()));
-            stream.end(lines);
+            stream.end(body.reader.trailers().map(Trailers::section).unwrap_or_default());
         }
     }
 

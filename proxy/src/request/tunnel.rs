@@ -9,18 +9,17 @@ use super::record::Record;
 use super::relay::cut;
 use crate::base::{Fault, Instant, Reason};
 use crate::ring;
-use crate::transport::Upstream;
 use crate::wire::Wire;
 
 impl Exchange<'_> {
     /// Relays until both directions have ended.
-    pub(super) async fn tunnel(&self, upstream: &Upstream, record: &mut Record) -> Result<(), Fault> {
+    pub(super) async fn tunnel(&self, upstream: &Wire, record: &mut Record) -> Result<(), Fault> {
         let last = Cell::new(ring::now());
         let carried = Cell::new(0_u64);
         let idle = self.rules.timeouts.tunnel;
         let both = both(
-            pump(&self.client.socket, &upstream.socket, &last, None),
-            pump(&upstream.socket, &self.client.socket, &last, Some(&carried)),
+            pump(&self.client.socket, upstream, &last, None),
+            pump(upstream, &self.client.socket, &last, Some(&carried)),
         );
         let mut both = std::pin::pin!(both);
         let result = loop {

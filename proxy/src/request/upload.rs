@@ -7,7 +7,7 @@ use super::relay::Watch;
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::config::raw::Timeouts;
-use crate::http::{write_chunk_start, write_continue, write_last_chunk};
+use crate::http::{Trailers, write_chunk_start, write_continue, write_last_chunk};
 use crate::listen::{Client, deadline};
 use crate::ring::{self, Either, Event, Timer, select2};
 use crate::transport::Upstream;
@@ -143,7 +143,8 @@ impl Upload<'_, '_> {
     async fn send_with_body(&self, mut out: SendBuf) -> Result<(), Fault> {
         let mut body = self.body.borrow_mut();
         let mut replay = self.replay.borrow_mut();
-        let chunked = body.is_chunked();
+        let stream = self.upstream.socket.stream();
+        let chunked = body.is_chunked() && stream.is_none();
         self.push_all(&mut out, replay.kept.iter().cloned(), chunked);
         if body.awaits_continue() {
             self.flush(std::mem::take(&mut out)).await?;
@@ -173,6 +174,10 @@ impl Upload<'_, '_> {
                 None => write_last_chunk(&mut last, []),
             }
             out.push_vec(last);
+        }
+        if let Some(stream) = stream {
+            stream.begin_send(std::mem::take(&mut out));
+            stream.end(body.reader().trailers().map(Trailers::section).unwrap_or_default());
         }
         self.flush(out).await
     }
@@ -229,7 +234,7 @@ impl Upload<'_, '_> {
     /// Sends, in time. An upstream that takes no more of it has said, or is saying, why.
     async fn flush(&self, out: SendBuf) -> Result<(), Fault> {
         let socket = &self.upstream.socket;
-        if out.is_empty() {
+        if out.is_empty() && socket.stream().is_none() {
             return Ok(());
         }
         socket.begin_send(out);

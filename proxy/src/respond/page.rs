@@ -113,17 +113,46 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// The form for an Accept value: JSON if it names JSON and not HTML, HTML if it names that, else text.
-    pub fn from_accept(accept: Option<&[u8]>) -> Self {
-        let accept = accept.unwrap_or_default();
-        let names = |what: &[u8]| memchr::memmem::find(accept, what).is_some();
-        if names(b"text/html") {
-            Self::Html
-        } else if names(b"application/json") || names(b"application/problem+json") {
-            Self::Json
-        } else {
-            Self::Text
+    /// The form for the lines of Accept (RFC 9110 section 12.5.1): HTML or JSON, whichever they name with the higher
+    /// weight, HTML if both have the same; text if they name neither.
+    pub fn from_accept<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let (mut html, mut json) = (0, 0);
+        for range in lines.into_iter().flat_map(|line| line.split(|&octet| octet == b',')) {
+            let mut parts = range.split(|&octet| octet == b';').map(<[u8]>::trim_ascii);
+            let best = match parts.next().unwrap_or_default() {
+                media if media.eq_ignore_ascii_case(b"text/html") => &mut html,
+                media if is_json(media) => &mut json,
+                _ => continue,
+            };
+            *best = weight(parts).max(*best);
         }
+        match (html, json) {
+            (0, 0) => Self::Text,
+            (html, json) if html >= json => Self::Html,
+            _ => Self::Json,
+        }
+    }
+}
+
+/// `application/json`, or a type whose suffix says that it is JSON (RFC 6839 section 3.1).
+fn is_json(media: &[u8]) -> bool {
+    let ends =
+        |suffix: &[u8]| media.len() > suffix.len() && media[media.len() - suffix.len()..].eq_ignore_ascii_case(suffix);
+    media.eq_ignore_ascii_case(b"application/json") || ends(b"+json")
+}
+
+/// The weight among a media range's parameters, in thousandths; one that cannot be read is none.
+fn weight<'a>(mut parameters: impl Iterator<Item = &'a [u8]>) -> u16 {
+    let Some(q) = parameters.find_map(|one| one.strip_prefix(b"q=").or_else(|| one.strip_prefix(b"Q="))) else {
+        return 1000;
+    };
+    match q {
+        [b'1', ..] => 1000,
+        [b'0', b'.', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+            let digit = |at: usize| digits.get(at).map_or(0, |digit| u16::from(digit - b'0'));
+            digit(0) * 100 + digit(1) * 10 + digit(2)
+        }
+        _ => 0,
     }
 }
 
@@ -164,14 +193,17 @@ pub fn render(
 }
 
 fn problem_json(out: &mut Vec<u8>, status: u16, reason: Reason, request_id: &str) {
-    let body = serde_json::json!({
+    let mut body = serde_json::json!({
         "type": "about:blank",
         "title": status_text(status),
         "status": status,
-        "detail": reason.text(),
         "reason": reason.token(),
         "request_id": request_id,
     });
+    // Of an upstream's own error weir knows no more than its status.
+    if reason != Reason::Ok {
+        body["detail"] = reason.text().into();
+    }
     out.extend_from_slice(body.to_string().as_bytes());
 }
 
@@ -210,11 +242,42 @@ mod tests {
 
     #[test]
     fn json_is_a_problem_document_with_reason_and_id() {
-        let text = body(&Pages::default(), Wanted::from_accept(Some(b"application/json")), 404, "a\"b");
+        let text = body(&Pages::default(), Wanted::from_accept([&b"application/json"[..]]), 404, "a\"b");
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(value["reason"], "no_route");
         assert_eq!(value["request_id"], "a\"b");
         assert_eq!(value["status"], 404);
+    }
+
+    #[test]
+    fn accept_says_which_form_by_its_weights() {
+        let cases: [(&[&str], Wanted); 13] = [
+            (&[], Wanted::Text),
+            (&["*/*"], Wanted::Text),
+            (&["text/*, application/*"], Wanted::Text),
+            (&["application/json"], Wanted::Json),
+            (&["Application/Problem+JSON; q=0.5"], Wanted::Json),
+            (&["application/vnd.api+json"], Wanted::Json),
+            (&["text/html,application/json"], Wanted::Html),
+            (&["text/html;q=0.5, application/json;q=0.6"], Wanted::Json),
+            (&["text/html;level=1;q=0.9", "application/json;q=0.85"], Wanted::Html),
+            (&["text/html;q=0, application/json;q=0.001"], Wanted::Json),
+            (&["text/html;q=0, application/json;q=0.0"], Wanted::Text),
+            (&["text/html;q=x, application/json;q="], Wanted::Text),
+            (&["text/html+json2, +json, ;,,"], Wanted::Text),
+        ];
+        for (lines, wanted) in cases {
+            assert_eq!(Wanted::from_accept(lines.iter().map(|line| line.as_bytes())), wanted, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_problem_that_is_an_upstreams_has_no_detail() {
+        let mut out = Vec::new();
+        let kind = render(&mut out, &Pages::default(), Wanted::Json, 503, Reason::Ok, "i");
+        let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(kind, "application/problem+json");
+        assert!(value.get("detail").is_none() && value["status"] == 503 && value["title"] == "Service Unavailable");
     }
 
     #[test]

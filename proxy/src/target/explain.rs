@@ -14,6 +14,8 @@ pub struct Row {
     pub target: Box<str>,
     /// The endpoint's address; empty for a static target or while unresolved.
     pub address: String,
+    /// What is spoken there; `None` for a static target.
+    pub protocol: Option<&'static str>,
     /// The target's priority_group.
     pub group: u8,
     /// The target's weight.
@@ -71,6 +73,7 @@ pub fn rows(live: &RouteLive, choice: Option<Choice>, balancer: Option<&Balancer
         let blank = Row {
             target: target.name.clone(),
             address: String::new(),
+            protocol: target.origin().map(|_| target.protocol.word()),
             group: target.priority_group,
             weight: target.weight,
             state: if target.enabled { "unresolved" } else { "disabled" },

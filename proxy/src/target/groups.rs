@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::health::Check;
 use super::outlier::Rules;
 use super::sticky::Sticky;
-use crate::config::value::{Balance, HashKey};
+use crate::config::value::{Balance, HashKey, TargetProtocol};
+use crate::tls::Outgoing;
 
 mod compile;
 
-pub use compile::{Context, compile};
+pub use compile::{Context, Secure, compile};
 
 /// The group model of one route: immutable, shared by every worker of a generation.
 #[derive(Debug)]
@@ -67,6 +68,8 @@ pub struct Target {
     pub enabled: bool,
     /// Where it goes.
     pub kind: Kind,
+    /// What is spoken there; of no meaning for a static answer.
+    pub protocol: TargetProtocol,
     /// 0 is tried first.
     pub priority_group: u8,
     /// 1 to 1,000,000.
@@ -88,15 +91,19 @@ pub enum Kind {
     Static(Arc<Static>),
 }
 
-/// An http origin (RFC 6454 section 4: scheme, host, port).
+/// An origin (RFC 6454 section 4: scheme, host, port).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Origin {
     /// Host and port as written: the Host a request gets, and the ketama ring's name.
     pub authority: Box<str>,
     /// A name for the resolver, or an address.
     pub host: Host,
-    /// 80 unless written.
+    /// 80, or 443 over TLS, unless written.
     pub port: u16,
+    /// What its sessions go by, if its scheme is https.
+    pub tls: Option<Arc<Outgoing>>,
+    /// The same for what only HTTP/1.1 can carry, where the origin may choose.
+    pub tls_http1: Option<Arc<Outgoing>>,
 }
 
 /// The host of an origin.
@@ -157,6 +164,13 @@ impl Balance {
     pub fn is_weighted(self) -> bool {
         let weighted = [Self::WeightedRoundRobin, Self::WeightedRandom, Self::WeightedLeastActiveRequests];
         self.picks_endpoints() || weighted.contains(&self)
+    }
+}
+
+impl Origin {
+    /// The scheme of its URL.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 }
 

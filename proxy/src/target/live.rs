@@ -27,6 +27,8 @@ pub struct Live {
     routes: Vec<Arc<RouteLive>>,
     /// Where each endpoint stands: made anew only when a set of endpoints changes.
     places: Arc<HashMap<EndpointId, Place>>,
+    /// Addresses of names that no target has, but that clients may ask to be connected to.
+    names: Arc<HashMap<Arc<str>, Arc<[IpAddr]>>>,
 }
 
 /// One route's endpoints, with the group model that they belong to.
@@ -132,6 +134,13 @@ pub enum Change {
         /// At most [`ADDRESSES_MAX`] count; none: unresolved.
         addresses: Vec<IpAddr>,
     },
+    /// The same of a name that clients may ask to be connected to.
+    Name {
+        /// The name.
+        name: Arc<str>,
+        /// At most [`ADDRESSES_MAX`] count; none: unresolved.
+        addresses: Vec<IpAddr>,
+    },
     /// The probes changed their mind.
     Health(EndpointId, State),
     /// Ejected until then.
@@ -212,6 +221,11 @@ impl Live {
     /// All routes by slot.
     pub fn routes(&self) -> &[Arc<RouteLive>] {
         &self.routes
+    }
+
+    /// Addresses of a name that clients may ask to be connected to; none: unresolved.
+    pub fn addresses(&self, name: &str) -> &[IpAddr] {
+        self.names.get(name).map_or(&[], |addresses| addresses)
     }
 
     /// Where an endpoint stands, if it still does.

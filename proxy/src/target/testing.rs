@@ -27,6 +27,10 @@ pub(super) fn compiled(route: &str) -> Result<Arc<Groups>, String> {
     let context = Context {
         template: &|name| (name == "page").then(|| b"from the template".as_slice().into()),
         secret: &|_| Ok(b"a key of 16 octets".to_vec()),
+        tls: &|secure| {
+            let authority = crate::tls::Authority::Nobody;
+            crate::tls::Outgoing::build(secure.host, &authority, None, secure.alpn).map(Arc::new)
+        },
         generated_key: b"generated at the start",
     };
     let groups = compile(&document.routes[0], &context, &mut problems);

@@ -102,6 +102,11 @@ fields! {
     ClientIp, "client_ip", "the client's address", |o| Value::ip(o.client_ip);
     PeerIp, "peer_ip", "the address of the connection's other end", |o| Value::ip(o.peer_ip);
     HttpVersion, "http_version", "`1.0`, `1.1` or `2`", |o| Value::text(o.http_version);
+    TlsVersion, "tls.version", "`1.2` or `1.3`", |o| Value::text(o.tls.map(|tls| tls.version));
+    TlsCipher, "tls.cipher", "the cipher suite's name", |o| Value::text(o.tls.map(|tls| tls.cipher));
+    TlsAlpn, "tls.alpn", "the protocol that was negotiated", |o| Value::octets(o.tls.and_then(|tls| tls.alpn));
+    TlsResumed, "tls.resumed", "whether the session went on from an earlier one", |o| o.tls.map_or(Value::Absent, |tls| Value::Flag(tls.resumed));
+    Sni, "sni", "the name that the client asked for over TLS", |o| Value::text(o.tls.and_then(|tls| tls.sni));
     Listener, "listener", "name of the listener", |o| Value::Octets(o.listener.as_bytes());
     Method, "method", "the method as received", |o| Value::octets(o.method);
     Host, "host", "the host: lower case, no port, no trailing dot", |o| Value::octets(o.host);
@@ -128,6 +133,7 @@ fields! {
     PolicyUs, "phases_us.policy", "waiting because of a rate limit", |o| Value::number(o.phases.us(Phase::Policy));
     QueueUs, "phases_us.queue", "waiting for a free endpoint", |o| Value::number(o.phases.us(Phase::Queue));
     ConnectUs, "phases_us.connect", "opening an upstream connection", |o| Value::number(o.phases.us(Phase::Connect));
+    TlsUs, "phases_us.tls", "the TLS handshake of a new upstream connection", |o| Value::number(o.phases.us(Phase::Tls));
     SendUs, "phases_us.send", "endpoint chosen to request head and body sent", |o| Value::number(o.phases.us(Phase::Send));
     WaitUs, "phases_us.wait", "request sent to the response's head", |o| Value::number(o.phases.us(Phase::Wait));
     ReceiveUs, "phases_us.receive", "the response's head to its last octet", |o| Value::number(o.phases.us(Phase::Receive));

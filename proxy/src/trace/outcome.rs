@@ -44,6 +44,21 @@ impl Phases {
     }
 }
 
+/// The TLS that a request came by.
+#[derive(Clone, Copy, Debug)]
+pub struct Tls<'a> {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// The cipher suite's name.
+    pub cipher: &'static str,
+    /// The application protocol that was negotiated.
+    pub alpn: Option<&'a [u8]>,
+    /// Whether the session went on from an earlier one.
+    pub resumed: bool,
+    /// The name that the client asked for.
+    pub sni: Option<&'a str>,
+}
+
 /// One finished request. `request` fills it in once the last octet has left, or the request has failed; what is
 /// unknown because the request ended early is absent.
 #[derive(Clone)]
@@ -73,6 +88,8 @@ pub struct Outcome<'a> {
     pub http_version: Option<&'static str>,
     /// The listener's name.
     pub listener: &'a str,
+    /// What the client's TLS handshake agreed on; absent without TLS.
+    pub tls: Option<Tls<'a>>,
 
     /// The method as received.
     pub method: Option<&'a [u8]>,
@@ -136,6 +153,7 @@ impl<'a> Outcome<'a> {
             peer_ip: None,
             http_version: None,
             listener,
+            tls: None,
             method: None,
             host: None,
             path: None,

@@ -5,16 +5,22 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Instant;
 use crate::base::hash::BuildMix;
+use crate::tls::Outgoing;
 
 /// What makes two connections interchangeable; compared in full.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Key {
     /// The endpoint's address.
     pub address: SocketAddr,
+    /// HTTP/2 is spoken on it.
+    pub http2: bool,
+    /// What its TLS goes by; none without TLS.
+    pub tls: Option<Arc<Outgoing>>,
 }
 
 impl Hash for Key {
@@ -25,6 +31,7 @@ impl Hash for Key {
         };
         #[expect(clippy::cast_possible_truncation, reason = "both halves are folded in")]
         state.write_u64((ip >> 64) as u64 ^ (ip as u64) ^ u64::from(self.address.port()).rotate_left(40));
+        // How TLS is spoken seldom differs at one address: comparison tells it apart.
     }
 }
 
@@ -207,7 +214,7 @@ mod tests {
     }
 
     fn key(n: u8) -> Key {
-        Key { address: ([10, 0, 0, n], 80).into() }
+        Key { address: ([10, 0, 0, n], 80).into(), http2: false, tls: None }
     }
 
     /// The plain form of the rules: one list, oldest first.

@@ -3,17 +3,21 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::pool::{Key, Parked, Seen};
+use super::session::Lease;
 use crate::base::{Fault, Instant, Reason, Retry};
-use crate::http::Response;
+use crate::http::{BodyLength, Response};
 use crate::listen::Flow;
-use crate::ring::{self, Endpoint, Timer};
+use crate::ring::{self, Endpoint, Socket, Timer};
 use crate::target::{Connection, EndpointId};
+use crate::tls::Outgoing;
 use crate::wire::Wire;
+use crate::wire::stream::{Ended, ended};
 
-/// A connection to an endpoint, idle or carrying one exchange.
+/// A connection to an endpoint, idle or carrying one exchange; or one exchange's part of a connection that many share.
 pub struct Upstream {
     /// What control knows it by; ends before the socket does.
     pub flow: Option<Flow>,
@@ -31,8 +35,15 @@ pub struct Upstream {
     pub closing: Cell<bool>,
     /// For how long its peer keeps it, as its last response said.
     pub told_idle: Cell<Option<Duration>>,
-    /// Its place on the endpoint, held while it is open.
-    place: Connection,
+    held: Held,
+}
+
+/// What is held while it is open.
+enum Held {
+    /// A place on the endpoint.
+    Place(Connection),
+    /// A stream of a shared connection.
+    Lease(Lease),
 }
 
 impl Upstream {
@@ -42,25 +53,57 @@ impl Upstream {
     /// Refused, unreachable, too slow, or out of descriptors: all safe to retry, as no octet has left.
     pub async fn dial(address: SocketAddr, place: Connection, limit: Duration) -> Result<Box<Self>, Fault> {
         let timer = Timer::new();
-        let now = ring::now();
-        timer.set((!limit.is_zero()).then(|| now + limit));
-        let socket = match timer.race(ring::connect(&Endpoint::Tcp(address))).await {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Err(dial_fault(&error)),
-            Err(_) => return Err(Fault::new(Reason::UpstreamConnectTimeout).retry(Retry::Safe)),
-        };
-        let key = Key { address };
-        Ok(Box::new(Self {
+        let socket = connect(address, &timer, limit).await?;
+        let key = Key { address, http2: false, tls: None };
+        Ok(Box::new(Self::new(Wire::Plain(socket), timer, key, Held::Place(place))))
+    }
+
+    /// An exchange's stream of a shared connection.
+    ///
+    /// # Errors
+    /// The connection takes no more requests.
+    pub fn on(lease: Lease, authority: &str) -> Result<Box<Self>, Fault> {
+        let key = lease.session().key().clone();
+        let stream = lease.stream(key.tls.is_some(), authority)?;
+        Ok(Box::new(Self::new(Wire::Stream(Box::new(stream)), Timer::new(), key, Held::Lease(lease))))
+    }
+
+    fn new(socket: Wire, timer: Timer, key: Key, held: Held) -> Self {
+        Self {
             flow: None,
-            socket: Wire::Plain(socket),
+            socket,
             timer,
             key,
             born: ring::now(),
             exchanges: Cell::new(0),
             closing: Cell::new(false),
             told_idle: Cell::new(None),
-            place,
-        }))
+            held,
+        }
+    }
+
+    /// Makes a TLS handshake within `limit` (zero: no limit), after which its octets go by TLS.
+    ///
+    /// # Errors
+    /// Too slow, failed, or a certificate that is not valid: all safe to retry.
+    pub async fn secure(mut self: Box<Self>, outgoing: &Arc<Outgoing>, limit: Duration) -> Result<Box<Self>, Fault> {
+        let Wire::Plain(socket) = self.socket else { return Ok(self) };
+        let (wire, agreed) = super::secure(socket, outgoing, &self.timer, limit).await?;
+        self.socket = wire;
+        self.key.tls = Some(outgoing.clone());
+        self.key.http2 = agreed.alpn.as_deref() == Some(b"h2");
+        Ok(self)
+    }
+
+    /// What a connection is made of that its peer wants to share among exchanges; itself, if not so.
+    ///
+    /// # Errors
+    /// It is no such connection.
+    pub fn into_shared(self: Box<Self>) -> Result<(Key, Connection, Wire, Option<Flow>), Box<Self>> {
+        match *self {
+            Self { held: Held::Place(place), key, socket, flow, .. } if key.http2 => Ok((key, place, socket, flow)),
+            own => Err(Box::new(own)),
+        }
     }
 
     /// An exchange begins on it.
@@ -76,17 +119,58 @@ impl Upstream {
 
     /// Whose connection it is.
     pub fn endpoint(&self) -> EndpointId {
-        self.place.endpoint()
+        match &self.held {
+            Held::Place(place) => place.endpoint(),
+            Held::Lease(lease) => lease.session().endpoint(),
+        }
     }
 
     /// Whether somebody waits for a connection to the endpoint, which has no room for another.
     pub fn is_wanted_elsewhere(&self, max: u32) -> bool {
-        self.place.is_wanted(max)
+        matches!(&self.held, Held::Place(place) if place.is_wanted(max))
     }
 
     /// Whether an exchange came before this one.
     pub fn is_reused(&self) -> bool {
-        self.exchanges.get() > 1
+        match &self.held {
+            Held::Place(_) => self.exchanges.get() > 1,
+            Held::Lease(lease) => lease.is_reused(),
+        }
+    }
+
+    /// Whether a failure on it may only say that it was used before: a shared connection that lives says more.
+    pub fn may_be_stale(&self) -> bool {
+        let ended = match &self.held {
+            Held::Place(_) => true,
+            Held::Lease(lease) => lease.session().is_over(),
+        };
+        ended && self.is_reused()
+    }
+
+    /// The number by which control knows the connection, if it does.
+    pub fn cookie(&self) -> Option<u64> {
+        match &self.held {
+            Held::Place(_) => self.flow.as_ref().map(Flow::cookie),
+            Held::Lease(lease) => lease.cookie(),
+        }
+    }
+
+    /// How a response's body is read: a stream ends it itself, and trailers may stand behind it whatever its length.
+    pub fn framing(&self, stated: BodyLength) -> BodyLength {
+        match self.socket.stream() {
+            Some(stream) if stream.has_ended() => BodyLength::None,
+            Some(_) if !stated.is_empty() => BodyLength::UntilClose,
+            _ => stated,
+        }
+    }
+
+    /// The exchange is over, and the connection not to be parked: `connections_max` bounds those of its endpoint.
+    pub fn leave(self: Box<Self>, connections_max: u32) {
+        if let Held::Lease(lease) = &self.held {
+            let session = lease.session().clone();
+            drop(self);
+            session.yield_place(connections_max);
+        }
     }
 }
 
@@ -95,10 +179,25 @@ impl Parked for Upstream {
     /// this turn of the loop; no system call asks again.
     fn seen(&self) -> Seen {
         match self.socket.try_recv() {
-            None => Seen::Nothing,
+            None if self.socket.is_quiet() => Seen::Nothing,
+            // A part of a record: what it will be, nobody asked for.
+            None => Seen::Data,
             Some(Ok(Some(_))) => Seen::Data,
             Some(Ok(None) | Err(_)) => Seen::End,
         }
+    }
+}
+
+/// Connects within `limit` (zero: no limit).
+///
+/// # Errors
+/// As [`Upstream::dial`].
+pub async fn connect(address: SocketAddr, timer: &Timer, limit: Duration) -> Result<Socket, Fault> {
+    timer.set((!limit.is_zero()).then(|| ring::now() + limit));
+    match timer.race(ring::connect(&Endpoint::Tcp(address))).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(error)) => Err(dial_fault(&error)),
+        Err(_) => Err(Fault::new(Reason::UpstreamConnectTimeout).retry(Retry::Safe)),
     }
 }
 
@@ -115,10 +214,27 @@ fn dial_fault(error: &io::Error) -> Fault {
 
 /// What an error on an open connection means before the response's head.
 pub fn exchange_fault(error: &io::Error) -> Fault {
+    if let Some(ended) = ended(error) {
+        return stream_fault(ended);
+    }
     let reason = match error.raw_os_error() {
         Some(libc::ETIMEDOUT) => Reason::UpstreamWriteTimeout,
         Some(libc::EPIPE) => Reason::UpstreamClosed,
         _ => Reason::UpstreamReset,
     };
     Fault::new(reason).retry(Retry::Idempotent)
+}
+
+/// What the end of a stream means before the response's head (RFC 9113 sections 5.4, 6.8 and 8.7).
+fn stream_fault(ended: Ended) -> Fault {
+    match ended {
+        Ended::Refused | Ended::Reset(h2::Reason::REFUSED_STREAM) => {
+            Fault::new(Reason::UpstreamRefused).retry(Retry::Safe)
+        }
+        Ended::Closed => Fault::new(Reason::UpstreamClosed).retry(Retry::Idempotent),
+        Ended::Reset(_) | Ended::Lost => Fault::new(Reason::UpstreamReset).retry(Retry::Idempotent),
+        Ended::Broken(_) => Fault::new(Reason::UpstreamBadResponse),
+        // The longest of all: everything else of a head was judged before.
+        Ended::Unsendable => Fault::new(Reason::TargetTooLong),
+    }
 }

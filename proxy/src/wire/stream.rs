@@ -5,9 +5,10 @@
 //! ends with the octets that Content-Length announced, or with [`Stream::end`], which may carry trailers; what is received
 //! ends with `None`, and then [`Stream::take_trailers`] has what followed.
 //!
-//! A stream that is dropped before its end is reset; a server's with INTERNAL_ERROR, so that a part is not taken for the
-//! whole.
+//! A stream that is dropped before its end is reset: a server's with INTERNAL_ERROR, so that a part is not taken for the
+//! whole, a client's with CANCEL.
 
+mod ask;
 mod ended;
 mod payload;
 mod reply;
@@ -22,7 +23,9 @@ use std::task::{Context, Poll, Waker, ready};
 use ::http::HeaderMap;
 use bytes::Bytes;
 use h2::RecvStream;
+use h2::client::SendRequest;
 
+use self::ask::{Answer, Ask, Head};
 pub use self::ended::{Ended, ended};
 use self::payload::Gauge;
 pub use self::payload::{Payload, forget_shown, shown};
@@ -56,18 +59,26 @@ struct Inner {
     ended: Option<Ended>,
     /// Who is woken by what arrives.
     waker: Waker,
+    /// The code of a stream that is dropped before its end.
+    unended: h2::Reason,
 }
 
 /// What is sent.
 enum Out {
     /// A server's head is still to come.
     Reply(Reply),
+    /// A client's head is still to come.
+    Ask(Ask),
     /// Content.
     Content(h2::SendStream<Payload>),
 }
 
 /// What is received.
 enum Input {
+    /// Nothing: no request has left.
+    Unasked,
+    /// A response's heads.
+    Answer(Answer),
     /// Content; its head was read before.
     Content(RecvStream),
 }
@@ -75,10 +86,17 @@ enum Input {
 impl Stream {
     /// A request's stream on a server: `content` is the request's, `respond` answers it. `bodiless`: it is a HEAD.
     pub fn of_server(content: RecvStream, respond: h2::server::SendResponse<Payload>, bodiless: bool) -> Self {
-        Self::new(Out::Reply(Reply::new(respond, bodiless)), Input::Content(content))
+        let out = Out::Reply(Reply::new(respond, bodiless));
+        Self::new(out, Input::Content(content), h2::Reason::INTERNAL_ERROR)
     }
 
-    fn new(out: Out, input: Input) -> Self {
+    /// A request's stream on a client: `sender` opens it when the head is sent, for the scheme that `secure` means; where
+    /// the head's Host is empty, `authority` stands in for it.
+    pub fn of_client(sender: SendRequest<Payload>, secure: bool, authority: &str) -> Self {
+        Self::new(Out::Ask(Ask::new(sender, secure, authority)), Input::Unasked, h2::Reason::CANCEL)
+    }
+
+    fn new(out: Out, input: Input, unended: h2::Reason) -> Self {
         Self {
             inner: RefCell::new(Inner {
                 out,
@@ -90,6 +108,7 @@ impl Stream {
                 received_all: false,
                 ended: None,
                 waker: Waker::noop().clone(),
+                unended,
             }),
             gauge: Rc::default(),
             received: Cell::new(0),
@@ -217,6 +236,16 @@ impl Stream {
         inner.ended.get_or_insert(Ended::Lost);
     }
 
+    /// Whether the peer has ended it, and nothing that came is left to be taken.
+    pub fn has_ended(&self) -> bool {
+        let inner = self.inner.borrow();
+        let over = match &inner.input {
+            Input::Content(content) => content.is_end_stream(),
+            Input::Unasked | Input::Answer(_) => false,
+        };
+        over && inner.front.is_empty() && inner.trailers.is_none()
+    }
+
     /// Octets that have left, heads as HTTP/1 spells them.
     pub fn sent(&self) -> u64 {
         self.gauge.sent()
@@ -241,7 +270,20 @@ impl Inner {
         if !self.waker.will_wake(cx.waker()) {
             self.waker.clone_from(cx.waker());
         }
-        let Input::Content(content) = &mut self.input;
+        let content = match &mut self.input {
+            Input::Content(content) => content,
+            Input::Answer(answer) => {
+                return match ready!(answer.poll(cx)) {
+                    Ok(Head::Interim(octets)) => Poll::Ready(Ok(Some(octets.into()))),
+                    Ok(Head::Final(octets, content)) => {
+                        self.input = Input::Content(content);
+                        Poll::Ready(Ok(Some(octets.into())))
+                    }
+                    Err(error) => Poll::Ready(Err(self.fail(&error).into())),
+                };
+            }
+            Input::Unasked => return self.ended.map_or(Poll::Pending, |ended| Poll::Ready(Err(ended.into()))),
+        };
         loop {
             match ready!(content.poll_data(cx)) {
                 Some(Ok(octets)) if octets.is_empty() => {}
@@ -275,8 +317,9 @@ impl Inner {
         Poll::Ready(())
     }
 
+    /// Takes note of what the receiving half says, which knows best.
     fn fail(&mut self, error: &h2::Error) -> Ended {
-        *self.ended.get_or_insert(Ended::of(error))
+        *self.ended.insert(Ended::of(error))
     }
 
     fn send(&mut self, mut octets: SendBuf, gauge: &Rc<Gauge>) -> Result<(), Ended> {
@@ -288,6 +331,17 @@ impl Inner {
                 self.content = content;
                 self.whole = content == Some(0);
             }
+        }
+        if let Out::Ask(ask) = &mut self.out {
+            let Some(head) = octets.take_vec() else { return Ok(()) };
+            gauge.count(head.len());
+            // Who waits for the answer waits for this.
+            self.waker.wake_by_ref();
+            let sent = ask.head(head)?;
+            self.out = Out::Content(sent.stream);
+            self.input = Input::Answer(sent.answer);
+            self.content = sent.content;
+            self.whole = sent.content == Some(0);
         }
         let Out::Content(stream) = &mut self.out else { return Ok(()) };
         if octets.is_empty() || self.whole {
@@ -323,6 +377,7 @@ impl Out {
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<h2::Reason, h2::Error>> {
         match self {
             Self::Reply(reply) => reply.poll_reset(cx),
+            Self::Ask(_) => Poll::Pending,
             Self::Content(stream) => stream.poll_reset(cx),
         }
     }
@@ -330,14 +385,8 @@ impl Out {
     fn reset(&mut self, code: h2::Reason) {
         match self {
             Self::Reply(reply) => reply.reset(code),
+            Self::Ask(_) => {}
             Self::Content(stream) => stream.send_reset(code),
-        }
-    }
-
-    /// The code of a stream that is dropped before its end.
-    fn code(&self) -> h2::Reason {
-        match self {
-            Self::Reply(_) | Self::Content(_) => h2::Reason::INTERNAL_ERROR,
         }
     }
 }
@@ -346,8 +395,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let inner = self.inner.get_mut();
         if !inner.whole {
-            let code = inner.out.code();
-            inner.out.reset(code);
+            inner.out.reset(inner.unended);
         }
     }
 }

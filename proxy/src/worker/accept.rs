@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use super::{Current, NewSocket, Worker};
 use crate::base::Reason;
+use crate::base::id::RequestId;
 use crate::base::metric::Limit;
-use crate::listen::{Client, Counted, Crowded, Held, Member, Place, Told};
+use crate::listen::{Announced, Client, Counted, Crowded, Held, Member, Place, Told};
 use crate::policy::finding::{Denial, Kind};
 use crate::request;
 use crate::ring::{self, Listener, Socket, sleep_until};
-use crate::wire::Wire;
+use crate::trace::flow::Verdict;
 
 /// How long handshakes that were under way when a listener closed have to complete.
 const HANDSHAKE: Duration = Duration::from_millis(250);
@@ -89,7 +90,7 @@ impl Worker {
             Err(refused) => return self.refuse(&socket, listener, port, peer, refused),
         };
         let flow = self.flows.accepted(&socket, listener);
-        let client = Client::new(Wire::Plain(socket), peer, flow, listener.clone(), port, held);
+        let client = Client::new(current.wire(socket, listener), peer, flow, listener.clone(), port, held);
         if self.is_draining() || self.retired.borrow().contains_key(listener) {
             client.tell(Told::Finish);
         }
@@ -99,22 +100,48 @@ impl Worker {
 
     /// A connection's places: in the process, at its listener, and among its peer's.
     fn places(&self, current: &Current, listener: &str, peer: Option<IpAddr>) -> Result<Held, Refused> {
-        let (peer, handshake) = self.places_of_peer(current, peer)?;
+        let is_proxy = current.announces(listener, peer);
+        let (peer, handshake) = self.places_of_peer(current, listener, peer)?;
         let position = current.snapshot.listeners.iter().position(|plan| *plan.name == *listener);
         let own = position.and_then(|at| current.shares.listeners.get(at)?.1.as_ref());
         let full = Refused::Full("limits", Limit::Connections);
         let process = current.shares.connections.lease().ok_or(full.clone())?;
         let listener = own.map(|share| share.lease().ok_or(full)).transpose()?;
-        Ok(Held { process, listener, peer, handshake })
+        Ok(Held { process, listener, peer, handshake, is_proxy })
+    }
+
+    /// A proxy has said whose connection it brings: from here on that one is the peer. False: it is refused, and reset
+    /// when it is closed.
+    pub fn announced(&self, client: &Client, announced: Announced) -> bool {
+        let current = self.current_of(&client.listener);
+        let peer =
+            if let Announced::Ends { source, .. } = announced { Some(source.ip()) } else { client.whence.remote() };
+        let places = self.places_of_peer(&current, &client.listener, peer.map(|ip| ip.to_canonical()));
+        let refused = match places {
+            Ok((peer, handshake)) => {
+                client.announce(announced, peer, handshake);
+                return true;
+            }
+            Err(refused) => refused,
+        };
+        client.announce(announced, None, None);
+        let (reason, rule) = self.note_refused(&client.listener, client.port, client.peer_ip(), refused);
+        client.socket.set_linger_reset();
+        if let Some(flow) = &client.flow {
+            let verdict = Verdict { denied: true, reason, rule, trace_id: RequestId::default(), hostname: None };
+            self.flows.request(flow.cookie(), verdict);
+        }
+        false
     }
 
     /// Trusted proxies, which bring many clients, and peers on Unix sockets are neither banned nor counted.
     fn places_of_peer(
         &self,
         current: &Current,
+        listener: &str,
         peer: Option<IpAddr>,
     ) -> Result<(Option<Place>, Option<Place>), Refused> {
-        let Some(ip) = peer.filter(|_| !current.trust.trusts(peer)) else { return Ok((None, None)) };
+        let Some(ip) = peer.filter(|_| !current.is_trusted_proxy(listener, peer)) else { return Ok((None, None)) };
         if let Some(hit) = current.bans.lookup(ip, ring::now()) {
             return Err(Refused::Banned(hit.ban.rule.clone()));
         }
@@ -139,7 +166,19 @@ impl Worker {
     }
 
     fn refuse(&self, socket: &Socket, listener: &Arc<str>, port: u16, peer: Option<SocketAddr>, refused: Refused) {
-        let client = peer.map(|peer| peer.ip().to_canonical());
+        let (reason, rule) = self.note_refused(listener, port, peer.map(|peer| peer.ip().to_canonical()), refused);
+        socket.set_linger_reset();
+        self.flows.refused(socket, listener, reason, rule);
+    }
+
+    /// Counts a refusal, and says what it is.
+    fn note_refused(
+        &self,
+        listener: &str,
+        port: u16,
+        client: Option<IpAddr>,
+        refused: Refused,
+    ) -> (Reason, Option<Arc<str>>) {
         let dst_port = Some(port).filter(|port| *port != 0);
         let (denial, reason, rule) = match &refused {
             Refused::Banned(rule) => {
@@ -153,8 +192,7 @@ impl Worker {
         };
         self.counters.reason(reason);
         self.found(&Denial { listener, dst_port, client, status: 0, ..denial });
-        socket.set_linger_reset();
-        self.flows.refused(socket, listener, reason, rule);
+        (reason, rule)
     }
 }
 

@@ -45,7 +45,7 @@ impl Worker {
 
     /// Tells the kernel half that a connection's source has sent a whole request head, if it asks for that.
     pub fn know(&self, client: &Client) {
-        let Some(source) = client.peer_ip().filter(|_| self.current.borrow().knows_sources()) else { return };
+        let Some(source) = client.whence.remote().filter(|_| self.current.borrow().knows_sources()) else { return };
         let mut known = self.kernel.known.borrow_mut();
         if known.len() >= BATCH_MAX {
             return self.counters.lost(Queue::Known);
@@ -73,7 +73,8 @@ impl Worker {
     /// Resets the connections of sources that the kernel denies: it drops what they would still send.
     pub(super) fn cut_denied(&self, denied: &[IpNet]) {
         let is_denied = |ip| source_of(ip).is_some_and(|source| denied.binary_search(&source).is_ok());
-        self.reset_peers(Reason::KernelDenied, is_denied);
+        // It is packets that the kernel drops: whom a proxy brings is not their source.
+        self.reset_peers(Reason::KernelDenied, |client| client.whence.remote(), is_denied);
     }
 }
 

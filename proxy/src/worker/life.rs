@@ -14,6 +14,7 @@ use crate::policy::ban::Bans;
 use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::ring::{self, Either, Mailbox, Timer, select2, sleep_until};
+use crate::tls::Stores;
 
 /// How long connections that were cut may take to unwind: they only have to be polled once.
 const UNWIND: Duration = Duration::from_secs(1);
@@ -42,6 +43,7 @@ async fn beat(worker: Rc<Worker>) {
         worker.facts.workers()[worker.number].beat(now);
         if turn.is_multiple_of(SWEEP_BEATS) {
             worker.pool.borrow_mut().sweep(now);
+            worker.sessions.borrow_mut().sweep(worker.current().pool_bounds());
         }
         if (worker.missed_wakes)() {
             worker.balancers.borrow_mut().follow(worker.current().live.routes());
@@ -96,6 +98,7 @@ impl Worker {
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Live(live) => self.follow(live),
             Message::Trust(generation, trust) => self.trust(generation, trust),
+            Message::Tls(generation, stores) => self.show(generation, stores),
             Message::Bans(bans) => self.ban(bans),
             Message::GeoIp(geoip) => self.locate(geoip),
             Message::Listen(socket) => self.listen(socket),
@@ -168,6 +171,14 @@ impl Worker {
         }
     }
 
+    /// Other certificates, same configuration: for handshakes that begin now.
+    fn show(&self, generation: u64, stores: Arc<Stores>) {
+        let current = self.current();
+        if current.snapshot.generation == generation {
+            self.current.replace(Rc::new(current.with_tls(stores)));
+        }
+    }
+
     /// New bans, same configuration; those who left stay free, and clients of listeners that are gone are banned too.
     fn ban(&self, bans: Arc<Bans>) {
         let current = Rc::new(self.current().with_bans(bans.clone()));
@@ -187,14 +198,19 @@ impl Worker {
     fn reset_banned(&self) {
         let (current, now) = (self.current(), ring::now());
         if !current.bans.is_empty() {
-            self.reset_peers(Reason::Banned, |ip| current.bans.lookup(ip, now).is_some());
+            self.reset_peers(Reason::Banned, Client::peer_ip, |ip| current.bans.lookup(ip, now).is_some());
         }
     }
 
-    /// Resets the connections of these peers, whatever goes on there; trusted ones stay.
-    pub(super) fn reset_peers(&self, reason: Reason, concerns: impl Fn(IpAddr) -> bool) {
+    /// Resets the connections at whose end, as `end` sees it, one of these is, whatever goes on there; trusted ones stay.
+    pub(super) fn reset_peers(
+        &self,
+        reason: Reason,
+        end: impl Fn(&Client) -> Option<IpAddr>,
+        concerns: impl Fn(IpAddr) -> bool,
+    ) {
         let current = self.current();
-        let of = |client: &Client| client.peer_ip().filter(|ip| !current.trust.trusts(Some(*ip)));
+        let of = |client: &Client| end(client).filter(|ip| !current.is_trusted_proxy(&client.listener, Some(*ip)));
         for (_, client) in self.clients.borrow().iter() {
             if client.told() != Told::Cut && of(client).is_some_and(&concerns) {
                 client.reset(reason);
@@ -212,10 +228,10 @@ impl Worker {
         counters.ring_no_descriptors.set(stats.emfile.get());
         counters.ring_operations.set(stats.ops.get());
         counters.ring_buffers_out.set(stats.buffers_out.get());
-        let mut pool = self.pool.borrow_mut();
-        counters.upstream_idle.set(pool.len() as u64);
+        let (mut pool, mut sessions) = (self.pool.borrow_mut(), self.sessions.borrow_mut());
+        counters.upstream_idle.set((pool.len() + sessions.idle()) as u64);
         let dropped = pool.take_dropped();
         counters.upstream_unexpected.add(dropped.unexpected_data);
-        counters.limit_times(Limit::PoolIdle, dropped.evicted);
+        counters.limit_times(Limit::PoolIdle, dropped.evicted + sessions.take_evicted());
     }
 }

@@ -17,6 +17,7 @@ use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
 use crate::target::{Live, Wake};
+use crate::tls::Stores;
 
 /// One message to one worker.
 pub enum Message {
@@ -26,6 +27,8 @@ pub enum Message {
     Live(Arc<Live>),
     /// Lists of trusted peers have changed; for this generation alone, as a newer one has read them later.
     Trust(u64, Arc<Trust>),
+    /// Certificates have changed; for this generation alone.
+    Tls(u64, Arc<Stores>),
     /// Others are banned than before.
     Bans(Arc<Bans>),
     /// Addresses are elsewhere than before.

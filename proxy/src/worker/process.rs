@@ -9,13 +9,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
-use self::sockets::Address;
 pub(super) use self::sockets::is_fixed;
+use self::sockets::{Address, SocketFiles};
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
 use crate::cli::Source;
 use crate::config::snapshot::LogPlan;
+use crate::config::tls::Kept;
 use crate::config::value::Ceiling;
 use crate::config::{Document, Environment, Problem, Problems, Snapshot};
 use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
@@ -32,6 +33,7 @@ use crate::policy::rule::RuleTable;
 use crate::request::explain::explain;
 use crate::ring::Sender;
 use crate::target::Live;
+use crate::tls::Stores;
 use crate::trace::flow::Notes;
 
 /// Series that `/metrics` may show.
@@ -55,6 +57,8 @@ pub struct Process {
     pub flows: Arc<Notes>,
     /// What workers have denied.
     pub findings: Arc<Outlet>,
+    /// What the TLS of listeners keeps over configurations.
+    pub tls: Arc<Kept>,
     source: Source,
     writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
@@ -70,6 +74,8 @@ struct State {
     bound: HashMap<Address, u16>,
     /// Addresses that could not be bound, and why.
     unbound: HashMap<Address, String>,
+    /// Files of the Unix sockets among them.
+    files: SocketFiles,
     logs: Vec<Log>,
     requests: Quota,
     connections: Quota,
@@ -143,6 +149,7 @@ impl Process {
             rules: Arc::new(RuleTable::new(workers)),
             flows,
             findings,
+            tls: Arc::new(Kept::serving()),
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
             sticky_key,
@@ -153,6 +160,7 @@ impl Process {
                 snapshot: None,
                 bound: HashMap::new(),
                 unbound: HashMap::new(),
+                files: SocketFiles::default(),
                 logs: Vec::new(),
                 requests: Quota::new(0, workers),
                 connections: Quota::new(0, workers),
@@ -167,7 +175,7 @@ impl Process {
         let mut state = self.lock();
         let mut problems = Problems::new();
         let generation = state.generation + 1;
-        let environment = Environment { sticky_key: &self.sticky_key, limits: &self.limits };
+        let environment = Environment { sticky_key: &self.sticky_key, limits: &self.limits, tls: &self.tls };
         let Some(snapshot) = Snapshot::build(document, generation, environment, &mut problems) else {
             return Err(problems);
         };
@@ -178,12 +186,15 @@ impl Process {
         let logs = self.open_logs(&state, &snapshot)?;
         let first = state.snapshot.is_none();
         let (opened, unbound) = self.open_listeners(&state, &snapshot.document, first)?;
+        let access = sockets::access(&state, &snapshot.document)?;
         // From here on nothing can fail.
         sockets::follow(&mut state, &snapshot.document);
         state.unbound = unbound;
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
         self.deal(&mut state, opened);
+        state.own_files();
+        access.change();
         let Beside { live, bans, geoip } = beside(&snapshot);
         let limit_cells = self.rules.generation("rate_limit", snapshot.rate_limits.iter().map(|rule| &*rule.name));
         for ((hand, cells), limit_cells) in state.hands.iter_mut().zip(cells).zip(limit_cells) {
@@ -235,8 +246,9 @@ impl Process {
         state.hands[worker].flush(mailbox) && mailbox.try_send(message).is_ok()
     }
 
-    /// Ends the log writer, once all lines are written.
+    /// Removes the socket files, and ends the log writer, once all lines are written.
     pub fn finish(&self, within: Duration) {
+        self.lock().files.clear();
         self.lock().logs.clear();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
@@ -281,6 +293,7 @@ impl control::Process for Process {
         if let Ok((opened, unbound)) = self.open_listeners(&state, &snapshot.document, true) {
             state.unbound = unbound;
             self.deal(&mut state, opened);
+            state.own_files();
             self.flush(&mut state);
             self.tell_listeners(&state);
         }
@@ -292,6 +305,10 @@ impl control::Process for Process {
 
     fn trust(&self, worker: usize, generation: u64, trust: &Arc<Trust>) -> bool {
         self.send(worker, Message::Trust(generation, trust.clone()))
+    }
+
+    fn show(&self, worker: usize, generation: u64, stores: &Arc<Stores>) -> bool {
+        self.send(worker, Message::Tls(generation, stores.clone()))
     }
 
     fn ban(&self, worker: usize, bans: &Arc<Bans>) -> bool {

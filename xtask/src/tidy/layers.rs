@@ -11,7 +11,7 @@ const FOUNDATION: &[(&str, &[&str])] = &[
     ("buf", &["base", "buf"]),
     ("ring", &["base", "buf", "ring"]),
     // A wire that is a stream of HTTP/2 spells heads: the message model holds no descriptor.
-    ("wire", &["base", "buf", "http", "ring", "wire"]),
+    ("wire", &["base", "buf", "http", "ring", "tls", "wire"]),
     ("files", &["base", "buf", "files"]),
 ];
 

@@ -97,6 +97,7 @@ labels! {
     Policy, "policy", "waiting because of a rate limit";
     Queue, "queue", "waiting for a free endpoint";
     Connect, "connect", "opening an upstream connection";
+    Tls, "tls", "the TLS handshake of a new upstream connection";
     Send, "send", "endpoint chosen to request head and body sent";
     Wait, "wait", "request sent to the response's head";
     Receive, "receive", "the response's head to its last octet";
@@ -113,6 +114,7 @@ labels! {
     Connections, "connections_max", "a connection was refused";
     ConnectionsPerClient, "per_client_max", "a connection was refused as one too many of its peer";
     HandshakingPerClient, "handshaking_per_client_max", "a connection was refused as one too many of its peer without a request";
+    Handshakes, "handshakes_max", "a connection waited because as many TLS handshakes were under way as may be";
     RequestsPerClient, "requests_per_client_max", "a request was refused as one too many of its client in flight";
     ClientsCounted, "clients_counted", "a client was not counted because there was no room in the table";
     Requests, "requests_max", "a request was refused as one too many in flight";
@@ -142,6 +144,7 @@ labels! {
     Known, "known", "known sources, from a worker to control";
     KernelRing, "kernel_ring", "events of the kernel half, from its programs to control";
     Wiretap, "wiretap", "events of the wiretap, from control to a reader";
+    KeyLog, "keylog", "secrets of TLS sessions, from a worker to the key log's writer";
 }
 
 /// A row of cells, one per value of a label.
@@ -171,6 +174,10 @@ pub struct Counters {
     pub connections: Counter,
     /// Open client connections that were reset because their peer was banned or denied by the kernel's list.
     pub connections_reset: Counter,
+    /// TLS handshakes with clients that were finished.
+    pub handshakes: Counter,
+    /// TLS handshakes with clients that failed.
+    pub handshakes_failed: Counter,
     /// Octets from clients.
     pub client_received: Counter,
     /// Octets to clients.

@@ -69,6 +69,7 @@ fn page(management: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tls::Kept;
     use crate::config::{Environment, Problems, Snapshot};
     use crate::policy::limit::Tables;
 
@@ -78,7 +79,12 @@ mod tests {
         let text = text(([127, 0, 0, 1], 8080).into(), ([127, 0, 0, 1], 9900).into(), &origins, Path::new("/state"));
         let document = crate::config::parse(&text, "weir.toml").unwrap_or_else(|problems| panic!("{problems}{text}"));
         let mut problems = Problems::new();
-        Snapshot::build(document, 1, Environment { sticky_key: &[0; 32], limits: &Tables::default() }, &mut problems);
+        Snapshot::build(
+            document,
+            1,
+            Environment { sticky_key: &[0; 32], limits: &Tables::default(), tls: &Kept::default() },
+            &mut problems,
+        );
         assert!(problems.is_empty(), "{problems}");
     }
 }

@@ -40,6 +40,10 @@ config_table! {
 config_table! {
     /// Bounds of how long things may take. 0 is off.
     pub struct Timeouts: "timeouts", overlay TimeoutsOverlay {
+        /// From accept to the whole PROXY header, on connections that must begin with one.
+        proxy_header: Time = "3s";
+        /// From accept to the end of the TLS handshake.
+        tls: Time = "10s";
         /// From accept, or a request's first octet, to its whole head; 408.
         head: Time = "10s";
         /// Between the requests of a connection.
@@ -54,6 +58,8 @@ config_table! {
         tunnel: Time = "5m", also route;
         /// Connecting to an endpoint.
         connect: Time = "5s", also route;
+        /// The TLS handshake with an endpoint.
+        connect_tls: Time = "5s", also route;
         /// From choosing an endpoint to the response's head.
         try_ as "try": Time = 0, also route;
         /// From a whole request sent to the response's head.

@@ -1,11 +1,13 @@
 //! Where weir listens, and how requests are read there.
 
-use super::{Http2Overlay, LimitsOverlay, TimeoutsOverlay};
+use super::{Http2Overlay, LimitsOverlay, ListenerTls, TimeoutsOverlay};
 use crate::config::check;
 use crate::config::format::{List, Maybe, OneOrList, Sub};
 use crate::config::table::config_table;
 use crate::config::text::{Mode, Name, Text};
-use crate::config::value::{Bind, Forwarded, HostWildcard, Protocol, UnderscoreHeaders};
+use crate::config::value::{
+    Bind, Destination, Forwarded, HostWildcard, PeerNet, Protocol, SniCheck, UnderscoreHeaders,
+};
 
 config_table! {
     /// A place where weir listens.
@@ -30,6 +32,11 @@ config_table! {
         owner: Maybe<Text>, in 1 to 255;
         /// Group of its socket files, by name or number; the process's own if there is none.
         group: Maybe<Text>, in 1 to 255;
+        /// Proxies that announce by the PROXY protocol, version 1 or 2, whose connection they bring: their connections
+        /// must begin with such a header, and whom it names is the peer. `unix` for peers on Unix sockets.
+        proxy_protocol_from: List<PeerNet> = [], at most 1000;
+        /// What clients may ask to be connected to with CONNECT, each as `host:port`; all else is answered 405.
+        connect_allow: List<Destination> = [], at most 1000;
         /// What becomes of header fields whose names hold an underscore.
         underscore_headers: UnderscoreHeaders = "drop";
         /// How the upstream learns who the client is.
@@ -40,6 +47,11 @@ config_table! {
         h2c: bool = false;
         /// Whether WebSocket upgrades are forwarded.
         websocket: bool = true;
+        /// How a request's authority is held against its connection, over TLS; 421 otherwise. It is `exact` for names
+        /// whose clients show certificates, and nothing is asked where the certificate shown is weir's own making.
+        sni_check: SniCheck = "certificate";
+        /// Its certificates, and what it asks of clients over TLS.
+        tls: Sub<ListenerTls>;
         /// Its own limits.
         limits: Sub<LimitsOverlay>;
         /// Its own timeouts.

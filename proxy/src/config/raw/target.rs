@@ -1,5 +1,7 @@
 //! Where a route forwards to, and how its endpoints are chosen and judged.
 
+use std::path::PathBuf;
+
 use super::RequestHeaders;
 use crate::config::check;
 use crate::config::format::{List, Maybe, Pairs, Sub};
@@ -7,7 +9,7 @@ use crate::config::number::Time;
 use crate::config::table::config_table;
 use crate::config::text::{Name, TargetName, TargetPosition, Text};
 use crate::config::value::{
-    FieldValues, HealthKind, HealthMethod, HealthStart, SameSite, Secret, SplitKey, StatusRange,
+    FieldValues, HealthKind, HealthMethod, HealthStart, SameSite, Secret, SplitKey, StatusRange, TargetProtocol,
 };
 
 config_table! {
@@ -17,8 +19,12 @@ config_table! {
         name: TargetName;
         /// Whether it takes part.
         enabled: bool = true;
-        /// The origin: `http://host:port`, without a path.
+        /// The origin: `http://host:port` or `https://host:port`, without a path.
         url: Maybe<Text>, in 1 to 1024;
+        /// What the origin is spoken to in.
+        protocol: TargetProtocol = "http1";
+        /// Whom weir trusts there, and what it shows, over TLS.
+        tls: Maybe<Sub<TargetTls>>;
         /// The answer, in an origin's place.
         static_ as "static": Maybe<Sub<StaticAnswer>>;
         /// Its place in the order of the route's targets.
@@ -33,6 +39,22 @@ config_table! {
         request_headers: Maybe<Sub<RequestHeaders>>;
         /// Its own probes, in place of the route's.
         health: Maybe<Sub<Health>>;
+    }
+}
+
+config_table! {
+    /// TLS to an origin whose url is `https://`. Files are PEM, and read again on a reload.
+    pub struct TargetTls: "tls", checked by check::target_tls {
+        /// Whether the certificate must be for the name, and vouched for.
+        verify: bool = true;
+        /// The authorities that vouch for it; the machine's own if there is none.
+        ca: Maybe<PathBuf>;
+        /// The name that it must be for, and that is asked for; the host of the url if there is none.
+        server_name: Maybe<Text>, in 1 to 253;
+        /// The certificate that is shown to an origin that asks for one.
+        client_cert: Maybe<PathBuf>;
+        /// Its private key.
+        client_key: Maybe<PathBuf>;
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::config::snapshot::{Environment, Snapshot};
+use crate::config::tls::Kept;
 use crate::policy::limit::Tables;
 
 /// What an example without a listener stands behind: the guide says so.
@@ -20,8 +21,12 @@ fn build(example: &str, page: &str, directory: &Path) {
     let text = format!("{listener}{example}").replace(FILES, &format!("{}/", directory.display()));
     let document = parse(&text, page).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
     let mut problems = Problems::new();
-    let snapshot =
-        Snapshot::build(document, 1, Environment { sticky_key: &[0; 32], limits: &Tables::default() }, &mut problems);
+    let snapshot = Snapshot::build(
+        document,
+        1,
+        Environment { sticky_key: &[0; 32], limits: &Tables::default(), tls: &Kept::default() },
+        &mut problems,
+    );
     assert!(snapshot.is_some() && problems.is_empty(), "{page}: {problems}\n{text}");
 }
 

@@ -17,6 +17,76 @@ choices! {
     pub enum Protocol {
         /// HTTP/1.1 and 1.0 without TLS.
         Http = "http",
+        /// HTTP over TLS.
+        Https = "https",
+    }
+}
+
+choices! {
+    /// What becomes of clients that ask over TLS for a name of no certificate.
+    pub enum UnknownSni {
+        /// They are shown another certificate.
+        Fallback = "fallback",
+        /// They get an alert.
+        Reject = "reject",
+    }
+}
+
+choices! {
+    /// A version of TLS.
+    pub enum TlsVersion {
+        /// RFC 5246.
+        Tls12 = "1.2",
+        /// RFC 8446.
+        Tls13 = "1.3",
+    }
+}
+
+choices! {
+    /// A protocol over TLS (RFC 7301).
+    pub enum AlpnProtocol {
+        /// HTTP/2.
+        H2 = "h2",
+        /// HTTP/1.1.
+        Http11 = "http/1.1",
+    }
+}
+
+choices! {
+    /// Whether clients are asked for certificates.
+    pub enum ClientAuthMode {
+        /// They are not.
+        Off = "off",
+        /// They are, and may have none.
+        Request = "request",
+        /// They are, and must have one.
+        Require = "require",
+    }
+}
+
+choices! {
+    /// How a request's authority is held against the certificate that its connection was shown.
+    pub enum SniCheck {
+        /// The certificate covers it.
+        Certificate = "certificate",
+        /// It is the name that the client asked for.
+        Exact = "exact",
+        /// It is not.
+        Off = "off",
+    }
+}
+
+choices! {
+    /// What weir speaks to a target.
+    pub enum TargetProtocol {
+        /// HTTP/1.1.
+        Http1 = "http1",
+        /// HTTP/2 over TLS, and nothing else.
+        H2 = "h2",
+        /// HTTP/2 without TLS, known beforehand (RFC 9113 section 3.3).
+        H2c = "h2c",
+        /// HTTP/2 or HTTP/1.1 over TLS, as the origin agrees (RFC 7301).
+        Auto = "auto",
     }
 }
 

@@ -123,6 +123,7 @@ fn connections(text: &mut Text, state: &State) {
         ],
     );
     let sum = |cell: fn(&Counters) -> &metric::Counter| state.sum(|counters| cell(counters).value());
+    tls(text, state);
     let received = [(["client"], sum(|c| &c.client_received)), (["upstream"], sum(|c| &c.upstream_received))];
     text.rows(metric::RECEIVED_BYTES, received);
     let sent = [(["client"], sum(|c| &c.client_sent)), (["upstream"], sum(|c| &c.upstream_sent))];
@@ -137,6 +138,15 @@ fn connections(text: &mut Text, state: &State) {
             (metric::UPSTREAM_UNEXPECTED, |c| &c.upstream_unexpected),
         ],
     );
+}
+
+fn tls(text: &mut Text, state: &State) {
+    let sum = |cell: fn(&Counters) -> &metric::Counter| state.sum(|counters| cell(counters).value());
+    let results = [(["done"], sum(|c| &c.handshakes)), (["failed"], sum(|c| &c.handshakes_failed))];
+    text.rows(metric::TLS_HANDSHAKES, results);
+    let expiries = state.certificates.expiries();
+    text.rows(metric::CERTIFICATE_EXPIRY, expiries.iter().map(|(file, left)| ([file.as_str()], *left)));
+    text.rows(metric::OCSP_UNSTAPLED, state.certificates.unstapled().map(|(why, times)| ([why], times)));
 }
 
 fn ring(text: &mut Text, state: &State) {

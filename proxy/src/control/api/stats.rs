@@ -27,6 +27,8 @@ pub(super) struct Stats {
     dataplane: Dataplane,
     http: Http,
     dns: Dns,
+    /// Handshakes of clients.
+    tls: Judged,
     lost: BTreeMap<&'static str, u64>,
 }
 
@@ -50,7 +52,7 @@ struct Kernel {
     warnings: Vec<&'static str>,
 }
 
-/// What was let through, and what was dropped before TCP saw it.
+/// What was let through, and what was not.
 #[derive(Serialize)]
 struct Judged {
     allow: u64,
@@ -91,6 +93,7 @@ pub(super) async fn show(Shared(state): Shared<Arc<State>>, uri: Uri) -> Result<
         dataplane: dataplane(&state),
         http: http(&state),
         dns: dns(&state),
+        tls: tls(&state),
         lost: lost(&state).into_iter().collect(),
     }))
 }
@@ -140,6 +143,13 @@ fn dns(state: &State) -> Dns {
     }
 }
 
+fn tls(state: &State) -> Judged {
+    Judged {
+        allow: state.sum(|counters| counters.handshakes.value()),
+        deny: state.sum(|counters| counters.handshakes_failed.value()),
+    }
+}
+
 /// What each queue has lost.
 pub(super) fn lost(state: &State) -> Vec<(&'static str, u64)> {
     let queue = |&queue: &Queue| {
@@ -147,6 +157,7 @@ pub(super) fn lost(state: &State) -> Vec<(&'static str, u64)> {
             Queue::Log => crate::control::log::lost(),
             Queue::KernelRing => state.kernel.status().lost,
             Queue::Wiretap => state.flows.counts().reader_lost,
+            Queue::KeyLog => state.certificates.key_log_lost(),
             _ => 0,
         };
         (queue.token(), own + state.sum(|counters| counters.lost_count(queue)))

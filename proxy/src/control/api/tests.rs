@@ -64,6 +64,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         flows: Arc::default(),
         home: None,
         fed: Feeds::channel().1,
+        tls: Arc::default(),
         process: Arc::<Remembering>::default() as Arc<dyn Process>,
     };
     let control = Control::start(settings, wiring, document)?;

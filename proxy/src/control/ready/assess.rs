@@ -43,6 +43,12 @@ pub(super) const CHECKS: &[Rule] = &[
         fails: policy_ready,
     },
     Rule { name: "dns_allowlist", depends_on: &[], fine: "names resolve, or none are used", fails: dns_allowlist },
+    Rule {
+        name: "service_plane",
+        depends_on: &[],
+        fine: "every listener that speaks TLS has a certificate",
+        fails: service_plane,
+    },
     Rule { name: "draining", depends_on: &[], fine: "not draining", fails: draining },
 ];
 
@@ -154,6 +160,15 @@ fn dns_allowlist(facts: &Facts, now: Instant) -> Option<Failure> {
         code: "RESOLVER_DOWN",
         detail: "no name server answers",
         hint: "check resolver.servers or /etc/resolv.conf, and that port 53 is open",
+        evidence,
+    })
+}
+
+fn service_plane(facts: &Facts, _: Instant) -> Option<Failure> {
+    facts.no_certificate().map(|evidence| Failure {
+        code: "NO_CERTIFICATE",
+        detail: "a listener speaks TLS and has no certificate but the one that weir makes",
+        hint: "list one in its tls.certificates: clients trust no other",
         evidence,
     })
 }

@@ -163,6 +163,7 @@ fn forward(request: &Request<'_>) -> Vec<u8> {
         expect_continue: request.head.expect_continue(),
         connection: Connection::KeepAlive,
         forwarding: Forwarding { mode: Forwarded::Both, peer: "::1", before: None, proto: "http", port: 80 },
+        client_cert: ClientCert::Untold,
         request_id: (b"X-Request-Id", b"id"),
         edits: &Edits::new(),
     };

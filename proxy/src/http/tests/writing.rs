@@ -18,6 +18,7 @@ fn upstream_head(input: &[u8], change: impl for<'a> Fn(&mut RequestOut<'a>), edi
         expect_continue: head.expect_continue(),
         connection: Connection::KeepAlive,
         forwarding: FORWARDING,
+        client_cert: ClientCert::Untold,
         request_id: (b"X-Request-Id", b"id-1"),
         edits,
     };
@@ -39,6 +40,19 @@ fn a_request_is_written_anew() {
         X-Real-IP: 192.0.2.1\r\nVia: 1.1 weir\r\nX-Request-Id: id-1\r\nConnection: TE\r\nTE: trailers\r\n\
         Expect: 100-continue\r\nContent-Length: 3\r\n\r\n";
     assert_eq!(upstream_head(input, |_| {}, NO_EDITS), expected);
+}
+
+#[test]
+fn certificate_of_a_client_is_what_weir_or_a_trusted_peer_says() {
+    let input = b"GET / HTTP/1.1\r\nHost: a\r\nClient-Cert: :AA==:\r\nclient-cert-chain: :BB==:\r\nX: 1\r\n\r\n";
+    let told = |certificate| {
+        let head = upstream_head(input, |out| out.client_cert = certificate, NO_EDITS);
+        let lines = head.lines().filter(|line| line.to_ascii_lowercase().starts_with("client-cert"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(told(ClientCert::Untold), [""; 0]);
+    assert_eq!(told(ClientCert::Own(b":CC==:")), ["Client-Cert: :CC==:"]);
+    assert_eq!(told(ClientCert::AsReceived), ["Client-Cert: :AA==:", "client-cert-chain: :BB==:"]);
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl Ranges {
         Ok(Self(kept))
     }
 
+    /// The ranges of one entry, whose networks may overlap.
+    pub fn of(nets: impl IntoIterator<Item = IpNet>) -> Self {
+        Self::new(nets.into_iter().map(|net| (net, 0)).collect()).unwrap_or_default()
+    }
+
     /// The entry that holds a canonical address.
     pub fn find(&self, ip: IpAddr) -> Option<u16> {
         let after = self.0.partition_point(|(net, _)| net.network() <= ip);

@@ -12,20 +12,22 @@ use super::super::relay::Ended;
 use super::super::upload::{Progress, Upload};
 use super::Forward;
 use super::response::Arrived;
-use crate::base::metric::{Limit, Phase};
+use crate::base::metric::Phase;
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::buf::spare_vec;
 use crate::config::value::{Forwarded, UpstreamHost};
 use crate::http::{Before, BodyLength, Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
-use crate::listen::{Flow, deadline};
+use crate::listen::deadline;
 use crate::ring;
 use crate::target::Picked;
-use crate::transport::{Key, Upstream, exchange_fault};
+use crate::target::groups::Target;
+use crate::transport::{Upstream, exchange_fault};
 
 /// One try.
 pub(super) struct Attempt<'f, 'a, 'b> {
     pub(super) forward: &'f Forward<'a, 'b>,
     pub(super) picked: &'f Picked,
+    pub(super) began: Instant,
     /// Not on a connection from the pool.
     pub(super) fresh_only: bool,
     /// A status that counts as failed may be tried elsewhere.
@@ -60,13 +62,13 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         edits: &mut Edits,
         text: &mut Vec<u8>,
     ) -> Tried {
-        let began = ring::now();
+        let began = self.began;
         let upstream = match self.obtain(record).await {
             Ok(upstream) => upstream,
             Err(fault) => return self.failed(fault, false, &Progress::default(), began),
         };
         record.reused = upstream.is_reused();
-        record.upstream = upstream.flow.as_ref().map(Flow::cookie);
+        record.upstream = upstream.cookie();
         let counted = (upstream.socket.received(), upstream.socket.sent());
         let tried = self.exchange_on(&upstream, began, record, body, response, edits, text).await;
         let counters = &self.forward.exchange.worker.counters;
@@ -77,51 +79,22 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                 self.give_back(upstream, reuse);
                 Tried::Done(Ok(()))
             }
-            Ok(None) => Tried::Done(Ok(())),
-            Err(tried) => tried,
+            ended => {
+                upstream.leave(self.forward.live.groups().limits.connections_max);
+                ended.map_or_else(|tried| tried, |_| Tried::Done(Ok(())))
+            }
         }
     }
 
-    /// The host of the target's URL.
-    fn host(&self) -> &str {
-        let target = &self.forward.live.groups().targets[usize::from(self.picked.target)];
-        target.origin().map_or("", |origin| host_of(&origin.authority))
+    /// Where it goes.
+    pub(super) fn target(&self) -> &'a Target {
+        &self.forward.live.groups().targets[usize::from(self.picked.target)]
     }
 
     fn failed(&self, fault: Fault, on_reused: bool, progress: &Progress, began: Instant) -> Tried {
         let took = ring::now().since(began);
         let fault = if progress.relayed.get() { fault.retry(Retry::No) } else { fault };
         Tried::Failed(Failed { fault, on_reused, body_begun: progress.begun.get(), took, granted: false })
-    }
-
-    /// A connection from the pool, or a new one.
-    async fn obtain(&self, record: &mut Record) -> Result<Box<Upstream>, Fault> {
-        let exchange = self.forward.exchange;
-        let counters = &exchange.worker.counters;
-        let unusable = Fault::new(Reason::InternalError);
-        let address = self.picked.address.ok_or(unusable)?;
-        if !self.fresh_only
-            && let Some(upstream) = exchange.worker.pool.borrow_mut().take(&Key { address }, ring::now())
-        {
-            counters.upstream_reuses.add(1);
-            upstream.begin();
-            return Ok(upstream);
-        }
-        let max = self.forward.live.groups().limits.connections_max;
-        let place = self.picked.inflight.connection(max).ok_or_else(|| {
-            counters.limit(Limit::EndpointConnections);
-            Fault::new(Reason::UpstreamQueueFull).retry(Retry::Safe)
-        })?;
-        counters.upstream_connects.add(1);
-        let began = ring::now();
-        let dial = Upstream::dial(address, place, exchange.rules.timeouts.connect);
-        let dialled = exchange.client.within(exchange.deadline, dial).await;
-        record.spent(Phase::Connect, began, ring::now());
-        let late = Fault::new(Reason::RequestTimeout);
-        let mut upstream = dialled.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))??;
-        upstream.flow = upstream.socket.socket().and_then(|socket| exchange.worker.flows.dialled(socket, self.host()));
-        upstream.begin();
-        Ok(upstream)
     }
 
     /// The exchange itself. `Some`: the connection may be used again, for so long.
@@ -169,7 +142,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         let sent = progress.done.get().unwrap_or(now);
         record.spent(Phase::Send, began, sent);
         record.spent(Phase::Wait, sent, now);
-        let arrived = arrived.map_err(|fault| self.failed(fault, upstream.is_reused(), &progress, began))?;
+        let arrived = arrived.map_err(|fault| self.failed(fault, upstream.may_be_stale(), &progress, began))?;
         progress.answered.set(true);
         let report = self.picked.inflight.answered(response.status(), now.since(sent.min(now)), now);
         exchange.worker.report(report);
@@ -258,11 +231,12 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                     Forwarded::Both => crate::http::Forwarded::Both,
                     Forwarded::Off => crate::http::Forwarded::Off,
                 },
-                peer: &exchange.client.peer_text,
+                peer: exchange.client.whence.peer_text(),
                 before: exchange.before(),
-                proto: "http",
+                proto: exchange.client.scheme(),
                 port: exchange.client.port,
             },
+            client_cert: exchange.client_cert(),
             request_id: exchange.id_header(),
             edits,
         };
@@ -317,7 +291,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         let max = self.forward.live.groups().limits.connections_max;
         if !upstream.is_wanted_elsewhere(max) && !exchange.worker.is_draining() {
             let bounds = exchange.current.pool_bounds();
-            exchange.worker.pool.borrow_mut().put(upstream.key, upstream, ring::now(), idle, bounds);
+            exchange.worker.pool.borrow_mut().put(upstream.key.clone(), upstream, ring::now(), idle, bounds);
         }
     }
 
@@ -369,12 +343,4 @@ impl Exchange<'_> {
 /// How a request's body is framed for an upstream of HTTP/1: what a stream's end ended, the last chunk does.
 fn upstream_body(client: BodyLength) -> BodyLength {
     if client == BodyLength::UntilClose { BodyLength::Chunked } else { client }
-}
-
-/// An authority without its port.
-fn host_of(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => host,
-        _ => authority,
-    }
 }

@@ -22,6 +22,22 @@ use crate::transport::Upstream;
 /// The longest response head.
 const HEAD_MAX: usize = 64 * 1024;
 
+/// Fields that describe a body which is not sent.
+const OF_A_BODY: [&[u8]; 12] = [
+    b"Content-Type",
+    b"Content-Encoding",
+    b"Content-Language",
+    b"Content-Location",
+    b"Content-Disposition",
+    b"Content-Range",
+    b"Content-Digest",
+    b"Repr-Digest",
+    b"Digest",
+    b"ETag",
+    b"Last-Modified",
+    b"Accept-Ranges",
+];
+
 /// A parsed response head's octets, and what came behind it.
 pub(super) struct Arrived {
     bytes: Bytes,
@@ -128,8 +144,13 @@ impl Attempt<'_, '_, '_> {
             return Ok(None);
         }
         let asked = exchange.request.verb();
-        let from = head.body(asked);
-        let to = client_body(from, exchange.request.version());
+        let stated = head.body(asked);
+        let from = upstream.framing(stated);
+        let to = match (stated, from) {
+            // Its stream ended with its head.
+            (BodyLength::UntilClose, BodyLength::None) => BodyLength::Length(0),
+            _ => client_body(stated, exchange.request.version()),
+        };
         if to == BodyLength::UntilClose {
             record.keep_alive = false;
             record.close_delimited = true;
@@ -211,7 +232,8 @@ impl Attempt<'_, '_, '_> {
         let unix = worker.wall.unix_ns(ring::now()) / 1_000_000_000;
         let side = groups.side_name(self.forward.choice.group);
         let mut value = Vec::new();
-        sticky.set_cookie(endpoint.sticky_hash, side, unix, false, &mut value);
+        let secure = self.forward.exchange.client.secured().is_some();
+        sticky.set_cookie(endpoint.sticky_hash, side, unix, secure, &mut value);
         edits.add(b"Set-Cookie", &value);
     }
 
@@ -225,10 +247,9 @@ impl Attempt<'_, '_, '_> {
         }
         rules.pages.page(status)?;
         let mut page = Vec::new();
-        let kind = render(&mut page, &rules.pages, Wanted::Html, status, Reason::Ok, exchange.id_text());
-        for name in [b"Content-Type".as_slice(), b"Content-Encoding", b"ETag", b"Last-Modified", b"Accept-Ranges"] {
-            edits.remove(name);
-        }
+        let wanted = if exchange.wanted() == Wanted::Json { Wanted::Json } else { Wanted::Html };
+        let kind = render(&mut page, &rules.pages, wanted, status, Reason::Ok, exchange.id_text());
+        OF_A_BODY.iter().for_each(|name| edits.remove(name));
         edits.set(b"Content-Type", kind.as_bytes());
         let bodiless = exchange.request.verb() == Method::Head;
         let length = page.len() as u64;
@@ -278,6 +299,6 @@ impl Attempt<'_, '_, '_> {
             send.push_chunk(rest.clone());
         }
         exchange.send(send).await?;
-        exchange.tunnel(upstream, record).await
+        exchange.tunnel(&upstream.socket, record).await
     }
 }

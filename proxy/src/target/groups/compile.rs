@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::{Group, Groups, Host, Kind, Limits, Origin, Side, Static, Target};
-use crate::config::raw::{Health, Route, StaticAnswer, Sticky as RawSticky, Target as RawTarget};
-use crate::config::value::{AllUnhealthy, HashKey, Secret, SplitKey};
+use crate::config::raw::{Health, Route, StaticAnswer, Sticky as RawSticky, Target as RawTarget, TargetTls};
+use crate::config::value::{AllUnhealthy, HashKey, Secret, SplitKey, TargetProtocol};
 use crate::config::{Code, Problems};
 use crate::target::health::Check;
 use crate::target::outlier::Rules;
 use crate::target::sticky::Sticky;
+use crate::tls::{Flaw, Outgoing};
 
 /// What the rest of the document gives to a route's targets.
 #[derive(Clone, Copy)]
@@ -18,8 +19,21 @@ pub struct Context<'a> {
     pub template: &'a dyn Fn(&str) -> Option<Arc<[u8]>>,
     /// What a reference to a secret stands for.
     pub secret: &'a dyn Fn(&Secret) -> Result<Vec<u8>, String>,
+    /// What sessions with an https origin go by.
+    pub tls: &'a dyn Fn(Secure<'_>) -> Result<Arc<Outgoing>, Flaw>,
     /// Signs sticky cookies of routes without keys: made once per process.
     pub generated_key: &'a [u8],
+}
+
+/// An https origin.
+#[derive(Clone, Debug)]
+pub struct Secure<'a> {
+    /// The keys of its own, if it has any.
+    pub raw: Option<&'a TargetTls>,
+    /// The host of its URL: a name, or an address without brackets.
+    pub host: &'a str,
+    /// The protocols to offer there, the preferred one first.
+    pub alpn: Vec<Vec<u8>>,
 }
 
 /// Compiles a forwarding route's targets; all that is wrong goes to `problems`.
@@ -113,8 +127,8 @@ fn target(
     problems: &mut Problems,
 ) -> Option<Target> {
     let kind = match (&raw.url, &raw.static_) {
-        (Some(url), None) => match origin(url) {
-            Ok(origin) => Some(Kind::Origin(origin)),
+        (Some(text), None) => match url(text) {
+            Ok(url) => origin(raw, url, context, problems).map(Kind::Origin),
             Err(message) => {
                 problems.push(raw.at.problem("url", message));
                 None
@@ -134,6 +148,7 @@ fn target(
         name: raw.name.as_str().into(),
         enabled: raw.enabled,
         kind,
+        protocol: raw.protocol,
         priority_group: raw.priority_group,
         weight: raw.weight,
         side: side?,
@@ -264,13 +279,68 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// Reads `http://host[:port]` and nothing more.
-pub(super) fn origin(url: &str) -> Result<Origin, String> {
+fn origin(raw: &RawTarget, url: Url<'_>, context: &Context<'_>, problems: &mut Problems) -> Option<Origin> {
+    let Url { secure, authority, host, port } = url;
+    let (tls, tls_http1) = match secure {
+        true => (Some(sessions(raw, &host, alpn(raw.protocol), context, problems)?), own_http1(raw, &host, context)),
+        false => (None, None),
+    };
+    Some(Origin { authority: authority.into(), host, port, tls, tls_http1 })
+}
+
+/// What is offered to an origin, the preferred protocol first.
+fn alpn(protocol: TargetProtocol) -> &'static [&'static str] {
+    match protocol {
+        TargetProtocol::Http1 | TargetProtocol::H2c => &["http/1.1"],
+        TargetProtocol::H2 => &["h2"],
+        TargetProtocol::Auto => &["h2", "http/1.1"],
+    }
+}
+
+/// Sessions without HTTP/2, where it is offered but not wanted for all: what is wrong with them has been said.
+fn own_http1(raw: &RawTarget, host: &Host, context: &Context<'_>) -> Option<Arc<Outgoing>> {
+    let offers = raw.protocol == TargetProtocol::Auto;
+    offers.then(|| sessions(raw, host, alpn(TargetProtocol::Http1), context, &mut Problems::default())).flatten()
+}
+
+fn sessions(
+    raw: &RawTarget,
+    host: &Host,
+    alpn: &[&str],
+    context: &Context<'_>,
+    problems: &mut Problems,
+) -> Option<Arc<Outgoing>> {
+    let host = match host {
+        Host::Address(ip) => ip.to_string(),
+        Host::Name(name) => name.to_string(),
+    };
+    let own = raw.tls.as_ref();
+    let alpn = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let made = (context.tls)(Secure { raw: own, host: &host, alpn });
+    let refused = |flaw: &Flaw| {
+        let message = format!("tls.{} {}", flaw.key, flaw.why);
+        problems.push(
+            own.map_or_else(|| raw.at.problem("url", message.clone()), |own| own.at.problem(flaw.key, message.clone())),
+        );
+    };
+    made.inspect_err(refused).ok()
+}
+
+/// The parts of a target's URL.
+pub(super) struct Url<'u> {
+    pub(super) secure: bool,
+    pub(super) authority: &'u str,
+    pub(super) host: Host,
+    pub(super) port: u16,
+}
+
+/// Reads `http://host[:port]`, or the same with https, and nothing more.
+pub(super) fn url(url: &str) -> Result<Url<'_>, String> {
     let wrong = |why: &str| Err(format!("url = \"{}\" {why}", url.escape_debug()));
-    let scheme = url.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
-    let authority = match &scheme {
-        Some((scheme, rest)) if scheme == "http" => *rest,
-        Some((scheme, _)) if scheme == "https" => return wrong("is https, which targets do not speak yet"),
+    let (scheme, authority) = url.split_once("://").unwrap_or_default();
+    let secure = match scheme.to_ascii_lowercase().as_str() {
+        "http" => false,
+        "https" => true,
         _ => return wrong("must be an origin such as \"http://host:port\""),
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
@@ -280,13 +350,13 @@ pub(super) fn origin(url: &str) -> Result<Origin, String> {
     if authority.contains('@') {
         return wrong("must not hold credentials");
     }
-    let Some((host, port)) = host_and_port(authority) else {
+    let Some((host, port)) = host_and_port(authority, if secure { 443 } else { 80 }) else {
         return wrong("has no valid host and port");
     };
-    Ok(Origin { authority: authority.into(), host, port })
+    Ok(Url { secure, authority, host, port })
 }
 
-fn host_and_port(authority: &str) -> Option<(Host, u16)> {
+fn host_and_port(authority: &str, default: u16) -> Option<(Host, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']')?;
@@ -298,7 +368,7 @@ fn host_and_port(authority: &str) -> Option<(Host, u16)> {
             (named(host)?, port)
         }
     };
-    let port = port.map_or(Some(80), |port| {
+    let port = port.map_or(Some(default), |port| {
         let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
         port.parse().ok().filter(|&port| digits && port > 0)
     })?;

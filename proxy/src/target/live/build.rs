@@ -27,7 +27,7 @@ impl Live {
                 Arc::new(first_route(groups, before, Birth { epoch, workers, now, warm: previous.is_some() }))
             })
             .collect();
-        let mut live = Self { epoch, workers, routes, places: Arc::default() };
+        let mut live = Self { epoch, workers, routes, places: Arc::default(), names: Arc::default() };
         live.places = Arc::new(live.endpoints().map(|(place, endpoint)| (endpoint.cells.id(), place)).collect());
         live
     }
@@ -38,6 +38,10 @@ impl Live {
         for change in changes {
             match change {
                 Change::Addresses { slot, target, addresses } => next.put_addresses(*slot, *target, addresses, now),
+                Change::Name { name, addresses } => {
+                    let some = addresses.iter().copied().take(ADDRESSES_MAX).collect();
+                    Arc::make_mut(&mut next.names).insert(Arc::clone(name), some);
+                }
                 Change::Health(id, state) => next.put_health(*id, *state, now),
                 Change::Eject(id, until) => next.edit(*id, |endpoint| endpoint.ejected_until = Some(*until)),
                 Change::Restore(id) => next.edit(*id, |endpoint| {

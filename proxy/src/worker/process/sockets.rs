@@ -3,17 +3,20 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Process, State};
 use crate::config::value::Bind as RawBind;
 use crate::config::{At, Document, Problem, raw};
 use crate::control::facts::ListenerFact;
-use crate::listen::{Bind, Opened, open};
+use crate::listen::{Access, Bind, Opened, SocketFile, open};
 use crate::worker::NewSocket;
 
 /// A bound address of a listener: its name, the address as the document writes it.
 pub(super) type Address = (Arc<str>, Arc<str>);
+/// Files of Unix listeners, by their address.
+pub(super) type SocketFiles = HashMap<Arc<str>, SocketFile>;
 /// What could be opened, and why the rest could not.
 type Openings = (Vec<(Address, Opened)>, HashMap<Address, String>);
 
@@ -42,6 +45,47 @@ fn bound_as(state: &State, address: &Address) -> Option<Address> {
     }
     let same = |(_, text): &&Address| is_fixed(text) && *text == address.1;
     state.bound.keys().find(same).cloned()
+}
+
+/// What a new document makes of the files of Unix sockets that are bound already.
+pub(super) struct NewAccess(Vec<(PathBuf, Access)>);
+
+/// Who may connect to the Unix sockets that are bound already.
+pub(super) fn access(state: &State, document: &Document) -> Result<NewAccess, Problem> {
+    let mut changes = Vec::new();
+    for wanted in addresses(document) {
+        let Bind::Unix { path, mode, owner, group } = &wanted.bind else { continue };
+        if bound_as(state, &(wanted.name, wanted.text)).is_some() {
+            let access = Access::new(*mode, owner.as_deref(), group.as_deref());
+            let access = access.map_err(|error| wanted.at.problem("owner", format!("owner, group: {error}")))?;
+            changes.push((path.clone(), access));
+        }
+    }
+    Ok(NewAccess(changes))
+}
+
+impl NewAccess {
+    /// Changes them. The sockets serve on whatever comes of it.
+    pub(super) fn change(self) {
+        for (path, access) in self.0 {
+            if let Err(error) = access.change(&path) {
+                tracing::warn!(path = %path.display(), %error, "the socket file's mode, owner or group stays as it was");
+            }
+        }
+    }
+}
+
+impl State {
+    /// Takes charge of the files of all Unix sockets that are bound, and removes those of others.
+    pub(super) fn own_files(&mut self) {
+        let bound = &self.bound;
+        self.files.retain(|text, _| bound.keys().any(|(_, address)| address == text));
+        for (_, text) in self.bound.keys() {
+            if let Some(path) = text.strip_prefix("unix:") {
+                self.files.entry(text.clone()).or_insert_with(|| SocketFile::of(Path::new(path)));
+            }
+        }
+    }
 }
 
 /// Whether an address means the same socket in every document.

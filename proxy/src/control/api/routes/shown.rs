@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config::raw;
 use crate::config::value::{
     Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, PathSecurity,
-    RedirectMode, SameSite, Secret, SplitKey, StatusRange, UpstreamHost,
+    RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol, UpstreamHost,
 };
 
 pub(super) type Object = Map<String, Value>;
@@ -41,7 +41,8 @@ words!(
     MatchOp,
     PathSecurity,
     RedirectMode,
-    SameSite
+    SameSite,
+    TargetProtocol
 );
 
 impl<T: Show> Show for Option<T> {
@@ -165,11 +166,13 @@ shown! {
     raw::RequestHeaders { remove }, pairs set, pairs add, pairs default;
     raw::ResponseHeaders { remove, always }, pairs set, pairs add, pairs default;
     raw::StaticAnswer { status, body, template }, pairs headers;
+    raw::TargetTls { verify, ca, server_name, client_cert, client_key };
     raw::Split { key }, pairs weights;
     raw::Sticky { cookie, ttl, same_site, keys };
     raw::RouteLimits { body_max, inflight_max, connections_max, queue_max, queue_timeout };
     raw::TimeoutsOverlay {
-        head, keepalive, body, send, request, tunnel, connect, response_header, write, read, expect, linger
+        proxy_header, tls, head, keepalive, body, send, request, tunnel, connect, connect_tls, response_header, write,
+        read, expect, linger
     }, "try" = try_;
     raw::RetryOverlay { attempts, statuses, non_idempotent, body_max, budget, backoff };
     raw::Health {
@@ -205,7 +208,19 @@ pub(super) fn route(route: &raw::Route) -> Object {
 pub(super) fn target(target: &raw::Target) -> Object {
     object!(
         target,
-        raw::Target { name, enabled, url, position, priority_group, weight, split, request_headers, health },
+        raw::Target {
+            name,
+            enabled,
+            url,
+            protocol,
+            tls,
+            position,
+            priority_group,
+            weight,
+            split,
+            request_headers,
+            health,
+        },
         "static" = static_
     )
 }
@@ -214,7 +229,7 @@ pub(super) fn target(target: &raw::Target) -> Object {
 pub(super) fn brief_target(of: &raw::Target) -> Object {
     let mut object = target(of);
     object.retain(|key, _| {
-        ["name", "enabled", "url", "static", "priority_group", "weight", "split"].contains(&key.as_str())
+        ["name", "enabled", "url", "protocol", "static", "priority_group", "weight", "split"].contains(&key.as_str())
     });
     if object.get("static").is_some_and(Value::is_object) {
         object.insert("static".to_owned(), json!({ "status": of.static_.as_ref().map(|answer| answer.status) }));

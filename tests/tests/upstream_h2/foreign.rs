@@ -1,0 +1,118 @@
+//! Servers that are not ours, and the documents that name them.
+
+use weir_tests::h2c::H2Origin;
+use weir_tests::servers::{nginx_h2c, node_h2c};
+use weir_tests::{Config, wait, weir};
+
+use crate::to;
+
+#[test]
+fn a_probe_asks_in_the_targets_own_protocol() {
+    let origin = H2Origin::new(|mut call| async move {
+        let status = if call.head.uri.path() == "/health" { 200 } else { 404 };
+        call.answer(status, &[], "")
+    });
+    let weir = to(origin.url()).with("[route.target.health]\npath = \"/health\"\ninterval = \"1s\"\nstart = \"unhealthy\"").start();
+    wait::until("the endpoint to be healthy", || weir.get("/").status == 404);
+    let seen = origin.calls();
+    let probe = seen.iter().find(|head| head.uri.path() == "/health").expect("a probe");
+    assert_eq!((probe.version, probe.method.as_str()), (http::Version::HTTP_2, "GET"));
+    assert_eq!(probe.headers["user-agent"], "weir-health");
+    assert_eq!(probe.uri.authority().map(|authority| authority.as_str()), Some(origin.address().to_string().as_str()));
+}
+
+#[test]
+fn an_origin_of_another_protocol_fails_its_probes() {
+    let origin = weir_tests::Origin::ok("http/1");
+    let weir = to(origin.url()).with("[route.target.health]\ninterval = \"1s\"\nunhealthy = 1").start();
+    wait::until("the endpoint to be unhealthy", || weir.get("/").status == 503);
+}
+
+#[test]
+fn explain_names_the_protocol() {
+    let origin = H2Origin::ok("hello");
+    let weir = to(origin.url()).start();
+    let config = weir.path("weir.toml").display().to_string();
+    let exit = weir::command(&["explain", "--config", &config, "--json", "GET", "http://test/"]);
+    assert_eq!(exit.code, Some(0), "{}", exit.stderr);
+    let answer: serde_json::Value = serde_json::from_str(&exit.stdout).expect("JSON");
+    assert_eq!(answer["endpoints"][0]["protocol"], "h2c", "{answer}");
+    let route = weir.api("/api/v1/routes/route-1");
+    assert!(route.to_string().contains("\"protocol\":\"h2c\""), "{route}");
+}
+
+#[test]
+fn a_wrong_protocol_is_named() {
+    for (protocol, says) in [("\"h3\"", "protocol"), ("2", "protocol")] {
+        let config = Config::forwarding("http://127.0.0.1:1").with(&format!("protocol = {protocol}"));
+        let dir = weir_tests::dir::Dir::new();
+        let path = dir.write("weir.toml", config.text());
+        let exit = weir::command(&["check", "--config", &path.display().to_string()]);
+        assert_ne!(exit.code, Some(0), "{protocol}");
+        let said = exit.stdout + &exit.stderr;
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn a_static_answer_has_no_protocol() {
+    let config = Config::new().route(1, "path_prefix = \"/\"", &[]).with("[[route.target]]\nstatic = {}\nprotocol = \"h2c\"");
+    let dir = weir_tests::dir::Dir::new();
+    let path = dir.write("weir.toml", config.text());
+    let exit = weir::command(&["check", "--config", &path.display().to_string()]);
+    assert_ne!(exit.code, Some(0));
+    assert!((exit.stdout + &exit.stderr).contains("protocol has no effect"));
+}
+
+#[test]
+fn nginx_serves_files_and_takes_uploads() {
+    let dir = weir_tests::dir::Dir::new();
+    let large: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 253) as u8).collect();
+    dir.write("large", &large);
+    dir.write("small", "hello");
+    let locations = "location /up { client_max_body_size 100m; return 204; }";
+    let server = nginx_h2c(dir.path(), locations);
+    let weir = to(server.url()).start();
+    for _ in 0..3 {
+        assert_eq!(weir.get("/small").text(), "hello");
+        assert!(weir.get("/large").body == large);
+    }
+    assert_eq!(weir.request("HEAD", "/large", &[], b"").fields.first("content-length"), Some("5000000"));
+    assert_eq!(weir.get("/absent").status, 404);
+    let range = weir.request("GET", "/small", &[("Range", "bytes=1-2")], b"");
+    assert_eq!((range.status, range.text().as_str()), (206, "el"));
+    // It answers before it has read them.
+    for _ in 0..3 {
+        assert_eq!(weir.request("POST", "/up", &[], &large[..1_000_000]).status, 204);
+    }
+    assert_eq!(weir.metrics().reason("ok") as usize, weir.log().len());
+}
+
+#[test]
+fn nginx_ends_connections_by_goaway_and_no_request_is_lost() {
+    let dir = weir_tests::dir::Dir::new();
+    dir.write("small", "hello");
+    let server = nginx_h2c(dir.path(), "keepalive_requests 20;");
+    let weir = to(server.url()).tables("[retry]\nattempts = 0").start();
+    let load = weir_tests::load::Load::start(weir.web(), "/small", 8);
+    load.progress(2_000);
+    let (_, failures) = load.stop();
+    assert_eq!(failures, Vec::<String>::new());
+    assert!(weir.metrics().sum("weir_upstream_connects_total", &[]) >= 90.0, "20 requests each");
+}
+
+#[test]
+fn node_echoes_bodies_and_trailers() {
+    let server = node_h2c(
+        "response.on('error', () => {}); response.stream.respond({ ':status': 200 }, { waitForTrailers: true }); \
+         response.stream.on('wantTrailers', () => response.stream.sendTrailers({ 'x-check': 'yes' })); \
+         request.pipe(response.stream);",
+    );
+    let weir = to(server.url()).start();
+    let body = vec![b'n'; 700_000];
+    for _ in 0..3 {
+        let response = weir.request("POST", "/", &[("TE", "trailers")], &body);
+        assert!(response.status == 200 && response.body == body);
+        assert_eq!(response.trailers.first("x-check"), Some("yes"));
+    }
+}
