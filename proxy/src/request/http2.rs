@@ -68,7 +68,7 @@ async fn open(worker: &Rc<Worker>, client: &Rc<Client>) -> Option<Connection> {
     let current = worker.current_of(&client.listener);
     let (_, plan) = plan_of(&current, client)?;
     let now = ring::now();
-    let port = Port::metered(Meter::new(plan.http2.abuse_budget, now));
+    let port = Port::metered(Meter::new(plan.http2.abuse_budget, plan.http2.streams_max, now));
     let adapter = Adapter::with_port(client.clone(), port.clone());
     let mut greeting = pin!(builder(plan).handshake::<_, Payload>(adapter));
     let greeted = poll_fn(|cx| {
@@ -236,7 +236,7 @@ impl Connection {
             send: of(|timeouts| timeouts.send),
             requests: client.requests.get(),
             idle_since: shared.idle_since(),
-            block_since: self.port.meter.as_ref().and_then(|meter| meter.borrow().block_since()),
+            head_since: self.port.meter.as_ref().and_then(|meter| meter.borrow().head_since()),
             unsent: client.socket.unsent() > 0,
         }
     }

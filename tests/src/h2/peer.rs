@@ -128,6 +128,11 @@ impl Peer {
         self.try_write(&octets)
     }
 
+    /// Counts a frame as sent whose octets the test writes itself, so that what comes back can be judged.
+    pub fn note(&mut self, frame: &Frame) {
+        self.state.sent(frame);
+    }
+
     /// The stream that a client opens next.
     pub fn next_stream(&mut self) -> u32 {
         self.next_stream += 2;

@@ -32,7 +32,7 @@ pub(super) struct Facts {
     pub(super) send: Duration,
     pub(super) requests: u32,
     pub(super) idle_since: Option<Instant>,
-    pub(super) block_since: Option<Instant>,
+    pub(super) head_since: Option<Instant>,
     pub(super) unsent: bool,
 }
 
@@ -60,7 +60,7 @@ impl Watch {
             true => Some(self.progress.unwrap_or((facts.now + facts.send, 0))),
             false => None,
         };
-        let head = facts.block_since.filter(|_| !facts.head.is_zero()).map(|since| (since + facts.head, Due::Head));
+        let head = facts.head_since.filter(|_| !facts.head.is_zero()).map(|since| (since + facts.head, Due::Head));
         let progress = self.progress.map(|(at, _)| (at, Due::Progress));
         let next = [self.end_of_silence(facts), head, progress];
         next.into_iter().flatten().min_by_key(|(at, _)| *at)
@@ -101,7 +101,7 @@ mod tests {
             send: Duration::from_secs(30),
             requests: 1,
             idle_since: None,
-            block_since: None,
+            head_since: None,
             unsent: false,
         }
     }
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_earliest_comes_first() {
-        let both = Facts { idle_since: Some(at(99)), block_since: Some(at(95)), unsent: true, ..facts() };
+        let both = Facts { idle_since: Some(at(99)), head_since: Some(at(95)), unsent: true, ..facts() };
         assert_eq!(Watch::new().due(&both), Some((at(105), Due::Head)));
         let mut watch = Watch::new();
         let unsent = Facts { unsent: true, ..facts() };
