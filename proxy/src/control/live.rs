@@ -80,8 +80,7 @@ impl Owner {
 
     /// Drops what belongs to endpoints and targets that are gone.
     fn forget(&mut self) {
-        let known: HashSet<_> =
-            self.live.endpoints().map(|(_, endpoint)| endpoint.cells.id()).collect();
+        let known: HashSet<_> = self.live.endpoints().map(|(_, endpoint)| endpoint.cells.id()).collect();
         self.streaks.retain(|id, _| known.contains(id));
         self.outliers.retain(&self.live);
         let targets: HashSet<TargetKey> = self

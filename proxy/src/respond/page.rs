@@ -136,9 +136,8 @@ impl Wanted {
 
 /// `application/json`, or a type whose suffix says that it is JSON (RFC 6839 section 3.1).
 fn is_json(media: &[u8]) -> bool {
-    let ends = |suffix: &[u8]| {
-        media.len() > suffix.len() && media[media.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
-    };
+    let ends =
+        |suffix: &[u8]| media.len() > suffix.len() && media[media.len() - suffix.len()..].eq_ignore_ascii_case(suffix);
     media.eq_ignore_ascii_case(b"application/json") || ends(b"+json")
 }
 

@@ -286,7 +286,12 @@ impl Session {
         drop(connection);
     }
 
-    fn step(&self, cx: &mut Context<'_>, connection: &mut H2<Adapter, Payload>, pings: Option<&mut PingPong>) -> Poll<Step> {
+    fn step(
+        &self,
+        cx: &mut Context<'_>,
+        connection: &mut H2<Adapter, Payload>,
+        pings: Option<&mut PingPong>,
+    ) -> Poll<Step> {
         if Pin::new(connection).poll(cx).is_ready() {
             return Poll::Ready(Step::Over);
         }

@@ -384,7 +384,6 @@ impl Out {
             Self::Content(stream) => stream.send_reset(code),
         }
     }
-
 }
 
 impl Drop for Stream {

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
-use self::sockets::{Address, SocketFiles};
 pub(super) use self::sockets::is_fixed;
+use self::sockets::{Address, SocketFiles};
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};

@@ -142,7 +142,8 @@ pub fn write_response(out: &mut Vec<u8>, status: u16, fields: &HeaderMap) {
 /// section 5.1), with the proof that goes with `key`.
 pub fn write_switching(out: &mut Vec<u8>, fields: &HeaderMap, accept: &[u8]) {
     write_status(out, 101);
-    for (name, value) in [("connection", &b"Upgrade"[..]), ("upgrade", b"websocket"), ("sec-websocket-accept", accept)] {
+    for (name, value) in [("connection", &b"Upgrade"[..]), ("upgrade", b"websocket"), ("sec-websocket-accept", accept)]
+    {
         line(out, name.as_bytes(), value);
     }
     // RFC 9110 section 8.6: no length in a 101.

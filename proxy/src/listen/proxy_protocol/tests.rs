@@ -57,10 +57,7 @@ fn read(header: &[u8]) -> Result<Announced, Invalid> {
 
 #[test]
 fn lines_of_version_1_are_read() {
-    assert_eq!(
-        read(b"PROXY TCP4 192.0.2.1 198.51.100.7 8080 443\r\n"),
-        Ok(ends("192.0.2.1:8080", "198.51.100.7:443"))
-    );
+    assert_eq!(read(b"PROXY TCP4 192.0.2.1 198.51.100.7 8080 443\r\n"), Ok(ends("192.0.2.1:8080", "198.51.100.7:443")));
     assert_eq!(read(b"PROXY TCP6 2001:db8::1 ::1 0 65535\r\n"), Ok(ends("[2001:db8::1]:0", "[::1]:65535")));
     assert_eq!(read(b"PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n"), Ok(ends("192.0.2.1:1", "[::1]:2")));
     assert_eq!(read(b"PROXY UNKNOWN\r\n"), Ok(Announced::Nothing));
