@@ -199,10 +199,22 @@ impl Reading<'_> {
         if let Some(name) = certificate.names().missing(&names) {
             return Err(Flaw { key: "names", why: format!("has \"{name}\", which the certificate does not cover") });
         }
+        self.warn_of_age(raw, &certificate);
         let client_auth = self.client_auth(raw)?;
         let certificate = Arc::new(self.stapled(raw, certificate));
         let source = raw.cert.to_string_lossy().into();
         Ok(Offer { source, certificate, names, client_auth, default: false })
+    }
+
+    /// A certificate that clients will refuse is shown nevertheless: they say more of it than weir can.
+    fn warn_of_age(&mut self, raw: &ListedCertificate, certificate: &Certificate) {
+        let (valid, now) = (certificate.valid(), unix_now());
+        let why = match (now < *valid.start(), now > *valid.end()) {
+            (true, _) => "cert is not valid yet",
+            (_, true) => "cert is not valid any more",
+            _ => return,
+        };
+        self.problems.push(raw.at.warning("cert", why));
     }
 
     fn client_auth(&mut self, raw: &ListedCertificate) -> Result<ClientAuth, Flaw> {
