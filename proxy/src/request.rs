@@ -32,9 +32,7 @@ use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason};
 use crate::config::snapshot::{ListenerPlan, Rules};
 use crate::config::value::{SniCheck, UnderscoreHeaders};
-use crate::http::{
-    ClientCert, Edits, Form, Head, HeadLimits, Method, Request, ResponseHead, Underscore, is_token,
-};
+use crate::http::{ClientCert, Edits, Form, Head, HeadLimits, Method, Request, ResponseHead, Underscore, is_token};
 use crate::listen::{Client, Told};
 use crate::policy::identity::{Chain, Identity, Resolved};
 use crate::policy::limit;
@@ -209,7 +207,8 @@ async fn one(
 ) -> Next {
     let Scratch { head, response, edits, chain, text, timer } = scratch;
     let request = Request::new(head, &arrived.bytes);
-    let who = current.trust.resolve(client.peer_ip(), &request, chain).map(|who| who.brought(client.whence.is_brought()));
+    let who =
+        current.trust.resolve(client.peer_ip(), &request, chain).map(|who| who.brought(client.whence.is_brought()));
     let given_id = who.ok().filter(|who| who.trusted).and_then(|_| given_id(&request, listener.1));
     let mut record = Record::begin(worker, client, arrived.first_octet);
     record.spent(Phase::Head, arrived.first_octet, ring::now());

@@ -109,10 +109,8 @@ impl Forward<'_, '_> {
                 Tried::Failed(failed) => failed,
             };
             // A stale connection says nothing about the endpoint: once more on a fresh one, beyond `attempts`.
-            let ended = matches!(
-                failed.fault.reason,
-                Reason::UpstreamClosed | Reason::UpstreamReset | Reason::UpstreamRefused
-            );
+            let ended =
+                matches!(failed.fault.reason, Reason::UpstreamClosed | Reason::UpstreamReset | Reason::UpstreamRefused);
             let stale = failed.on_reused && !repeated_fresh && ended;
             if stale && self.may_repeat(&failed) {
                 (repeated_fresh, fresh_only) = (true, true);

@@ -114,7 +114,8 @@ impl Worker {
     /// when it is closed.
     pub fn announced(&self, client: &Client, announced: Announced) -> bool {
         let current = self.current_of(&client.listener);
-        let peer = if let Announced::Ends { source, .. } = announced { Some(source.ip()) } else { client.whence.remote() };
+        let peer =
+            if let Announced::Ends { source, .. } = announced { Some(source.ip()) } else { client.whence.remote() };
         let places = self.places_of_peer(&current, &client.listener, peer.map(|ip| ip.to_canonical()));
         let refused = match places {
             Ok((peer, handshake)) => {

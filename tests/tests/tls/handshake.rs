@@ -240,7 +240,7 @@ fn more_handshakes_than_may_be_wait_and_then_go_on() {
     let authority = stand.connector();
     let web = stand.weir.web();
     let waiting = std::thread::spawn(move || Client::connect_tls(web, &authority).exchange(GET).text());
-    let hits = || stand.weir.metrics().sum("weir_limit_hits_total", &[("limit", "handshakes_max")]);
+    let hits = || stand.weir.metrics().sum("weir_limit_hits_total", &["limit=\"handshakes_max\""]);
     wait::until("a handshake to wait", || hits() >= 1.0);
     assert!(!waiting.is_finished());
     // Who says nothing holds no place.

@@ -10,8 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config::raw;
 use crate::config::value::{
     Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, PathSecurity,
-    RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol,
-    UpstreamHost,
+    RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol, UpstreamHost,
 };
 
 pub(super) type Object = Map<String, Value>;
@@ -210,7 +209,17 @@ pub(super) fn target(target: &raw::Target) -> Object {
     object!(
         target,
         raw::Target {
-            name, enabled, url, protocol, tls, position, priority_group, weight, split, request_headers, health,
+            name,
+            enabled,
+            url,
+            protocol,
+            tls,
+            position,
+            priority_group,
+            weight,
+            split,
+            request_headers,
+            health,
         },
         "static" = static_
     )
