@@ -12,7 +12,11 @@ fn a_probe_asks_in_the_targets_own_protocol() {
         let status = if call.head.uri.path() == "/health" { 200 } else { 404 };
         call.answer(status, &[], "")
     });
-    let weir = to(origin.url()).with("[route.target.health]\npath = \"/health\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"").start();
+    let weir = to(origin.url())
+        .with(
+            "[route.target.health]\npath = \"/health\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"",
+        )
+        .start();
     wait::until("the endpoint to be healthy", || weir.get("/").status == 404);
     let seen = origin.calls();
     let probe = seen.iter().find(|head| head.uri.path() == "/health").expect("a probe");
@@ -24,7 +28,8 @@ fn a_probe_asks_in_the_targets_own_protocol() {
 #[test]
 fn an_origin_of_another_protocol_fails_its_probes() {
     let origin = weir_tests::Origin::ok("http/1");
-    let weir = to(origin.url()).with("[route.target.health]\ninterval = \"1s\"\ntimeout = \"500ms\"\nunhealthy = 1").start();
+    let weir =
+        to(origin.url()).with("[route.target.health]\ninterval = \"1s\"\ntimeout = \"500ms\"\nunhealthy = 1").start();
     wait::until("the endpoint to be unhealthy", || weir.get("/").status == 503);
 }
 
@@ -56,7 +61,8 @@ fn a_wrong_protocol_is_named() {
 
 #[test]
 fn a_static_answer_has_no_protocol() {
-    let config = Config::new().route(1, "path_prefix = \"/\"", &[]).with("[[route.target]]\nstatic = {}\nprotocol = \"h2c\"");
+    let config =
+        Config::new().route(1, "path_prefix = \"/\"", &[]).with("[[route.target]]\nstatic = {}\nprotocol = \"h2c\"");
     let dir = weir_tests::dir::Dir::new();
     let path = dir.write("weir.toml", config.text());
     let exit = weir::command(&["check", "--config", &path.display().to_string()]);
@@ -150,7 +156,8 @@ fn http2_goes_over_tls_alone_or_by_agreement() {
 #[test]
 fn probes_agree_on_a_protocol_too() {
     let dir = weir_tests::dir::Dir::new();
-    let health = "[route.target.health]\npath = \"/version\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"";
+    let health =
+        "[route.target.health]\npath = \"/version\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"";
     for (http2, protocol) in [(true, "h2"), (true, "auto"), (false, "auto")] {
         let server = nginx_tls(http2, dir.path(), VERSION);
         let weir = secure(&server, protocol).with(health).start();
@@ -160,9 +167,11 @@ fn probes_agree_on_a_protocol_too() {
 
 #[test]
 fn a_protocol_fits_its_url() {
-    for (url, protocol, wants) in
-        [("http://a.test", "h2", "https://"), ("http://a.test", "auto", "https://"), ("https://a.test", "h2c", "http://")]
-    {
+    for (url, protocol, wants) in [
+        ("http://a.test", "h2", "https://"),
+        ("http://a.test", "auto", "https://"),
+        ("https://a.test", "h2c", "http://"),
+    ] {
         let config = Config::forwarding(url).with(&format!("protocol = \"{protocol}\""));
         let dir = weir_tests::dir::Dir::new();
         let path = dir.write("weir.toml", config.text());

@@ -41,7 +41,8 @@ fn next(conn: &mut Conn) -> Option<Frame> {
 
 /// Takes the preface, and says these SETTINGS.
 fn begin(conn: &mut Conn, settings: &[u8]) -> bool {
-    conn.take(24).is_some_and(|preface| preface.starts_with(b"PRI * HTTP/2.0")) && conn.send(frame(SETTINGS, 0, 0, settings))
+    conn.take(24).is_some_and(|preface| preface.starts_with(b"PRI * HTTP/2.0"))
+        && conn.send(frame(SETTINGS, 0, 0, settings))
 }
 
 /// The stream of the next request; SETTINGS and PING on the way are acknowledged.
@@ -192,7 +193,6 @@ fn a_response_against_the_protocol_is_bad() {
         ("a status that is none", literal(":status", "600")),
         ("a control octet", [OK, &literal("x", "a\u{1}b")].concat()),
         ("lengths that differ", [OK, &literal("content-length", "1"), &literal("content-length", "2")].concat()),
-        ("an upgrade that nobody asked for", literal(":status", "101")),
     ];
     for (what, head) in heads {
         let origin = first(move |conn, stream| {
@@ -203,6 +203,17 @@ fn a_response_against_the_protocol_is_bad() {
         weir.wait_reason("upstream_bad_response", 1);
         assert_eq!(weir.get("/").text(), "good", "{what}");
     }
+}
+
+#[test]
+fn a_101_that_http2_has_no_place_for_is_no_upgrade() {
+    let origin = first(|conn, stream| {
+        conn.send(frame(HEADERS, END_HEADERS, stream, &[0x08, 3, b'1', b'0', b'1']));
+    });
+    let weir = once(origin.url()).start();
+    assert_eq!(weir.get("/").status, 502);
+    weir.wait_reason("upstream_bad_upgrade", 1);
+    assert_eq!(weir.get("/").text(), "good");
 }
 
 #[test]
