@@ -26,6 +26,41 @@ fn a_probe_asks_in_the_targets_own_protocol() {
 }
 
 #[test]
+fn a_grpc_probe_asks_whether_the_service_serves() {
+    let origin = H2Origin::new(|mut call| async move {
+        if call.head.uri.path() != "/grpc.health.v1.Health/Check" {
+            return call.answer(200, &[], "served");
+        }
+        let Ok((question, _)) = call.content().await else { return };
+        call.note(format!("{:?}", String::from_utf8_lossy(&question)));
+        let serves = question.ends_with(b"shop.Cart");
+        let mut stream = call.begin(200, &[("content-type", "application/grpc")], false);
+        let _ = stream.send_data(vec![0, 0, 0, 0, 2, 8, if serves { 1 } else { 2 }].into(), false);
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().expect("a value"));
+        let _ = stream.send_trailers(trailers);
+    });
+    let health = |service: &str| {
+        format!(
+            "[route.target.health]\nkind = \"grpc\"\nservice = \"{service}\"\ninterval = \"1s\"\ntimeout = \"500ms\"\n\
+             unhealthy = 1\nhealthy = 1\nstart = \"unhealthy\""
+        )
+    };
+    let weir = to(origin.url()).with(&health("shop.Cart")).start();
+    wait::until("the endpoint to be healthy", || weir.get("/").text() == "served");
+    let weir = to(origin.url()).with(&health("shop.Other").replace("unhealthy\"", "unknown\"")).start();
+    wait::until("the endpoint to be unhealthy", || weir.get("/").status == 503);
+    origin.wait_note("\"\\0\\0\\0\\0\\u{b}\\n\\tshop.Cart\"");
+
+    let config = Config::forwarding(origin.url()).with(&health("shop.Cart"));
+    let dir = weir_tests::dir::Dir::new();
+    let path = dir.write("weir.toml", config.text());
+    let exit = weir::command(&["check", "--config", &path.display().to_string()]);
+    assert_ne!(exit.code, Some(0));
+    assert!((exit.stdout + &exit.stderr).contains("needs a protocol of HTTP/2"));
+}
+
+#[test]
 fn an_origin_of_another_protocol_fails_its_probes() {
     let origin = weir_tests::Origin::ok("http/1");
     let weir =
