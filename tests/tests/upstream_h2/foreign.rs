@@ -13,7 +13,9 @@ fn a_probe_asks_in_the_targets_own_protocol() {
         call.answer(status, &[], "")
     });
     let weir = to(origin.url())
-        .with("[route.target.health]\npath = \"/health\"\ninterval = \"1s\"\nstart = \"unhealthy\"")
+        .with(
+            "[route.target.health]\npath = \"/health\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"",
+        )
         .start();
     wait::until("the endpoint to be healthy", || weir.get("/").status == 404);
     let seen = origin.calls();
@@ -24,9 +26,45 @@ fn a_probe_asks_in_the_targets_own_protocol() {
 }
 
 #[test]
+fn a_grpc_probe_asks_whether_the_service_serves() {
+    let origin = H2Origin::new(|mut call| async move {
+        if call.head.uri.path() != "/grpc.health.v1.Health/Check" {
+            return call.answer(200, &[], "served");
+        }
+        let Ok((question, _)) = call.content().await else { return };
+        call.note(format!("{:?}", String::from_utf8_lossy(&question)));
+        let serves = question.ends_with(b"shop.Cart");
+        let mut stream = call.begin(200, &[("content-type", "application/grpc")], false);
+        let _ = stream.send_data(vec![0, 0, 0, 0, 2, 8, if serves { 1 } else { 2 }].into(), false);
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().expect("a value"));
+        let _ = stream.send_trailers(trailers);
+    });
+    let health = |service: &str| {
+        format!(
+            "[route.target.health]\nkind = \"grpc\"\nservice = \"{service}\"\ninterval = \"1s\"\ntimeout = \"500ms\"\n\
+             unhealthy = 1\nhealthy = 1\nstart = \"unhealthy\""
+        )
+    };
+    let weir = to(origin.url()).with(&health("shop.Cart")).start();
+    wait::until("the endpoint to be healthy", || weir.get("/").text() == "served");
+    let weir = to(origin.url()).with(&health("shop.Other").replace("unhealthy\"", "unknown\"")).start();
+    wait::until("the endpoint to be unhealthy", || weir.get("/").status == 503);
+    origin.wait_note("\"\\0\\0\\0\\0\\u{b}\\n\\tshop.Cart\"");
+
+    let config = Config::forwarding(origin.url()).with(&health("shop.Cart"));
+    let dir = weir_tests::dir::Dir::new();
+    let path = dir.write("weir.toml", config.text());
+    let exit = weir::command(&["check", "--config", &path.display().to_string()]);
+    assert_ne!(exit.code, Some(0));
+    assert!((exit.stdout + &exit.stderr).contains("needs a protocol of HTTP/2"));
+}
+
+#[test]
 fn an_origin_of_another_protocol_fails_its_probes() {
     let origin = weir_tests::Origin::ok("http/1");
-    let weir = to(origin.url()).with("[route.target.health]\ninterval = \"1s\"\ntimeout = \"500ms\"\nunhealthy = 1").start();
+    let weir =
+        to(origin.url()).with("[route.target.health]\ninterval = \"1s\"\ntimeout = \"500ms\"\nunhealthy = 1").start();
     wait::until("the endpoint to be unhealthy", || weir.get("/").status == 503);
 }
 
@@ -153,7 +191,8 @@ fn http2_goes_over_tls_alone_or_by_agreement() {
 #[test]
 fn probes_agree_on_a_protocol_too() {
     let dir = weir_tests::dir::Dir::new();
-    let health = "[route.target.health]\npath = \"/version\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"";
+    let health =
+        "[route.target.health]\npath = \"/version\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"";
     for (http2, protocol) in [(true, "h2"), (true, "auto"), (false, "auto")] {
         let server = nginx_tls(http2, dir.path(), VERSION);
         let weir = secure(&server, protocol).with(health).start();
@@ -163,9 +202,11 @@ fn probes_agree_on_a_protocol_too() {
 
 #[test]
 fn a_protocol_fits_its_url() {
-    for (url, protocol, wants) in
-        [("http://a.test", "h2", "https://"), ("http://a.test", "auto", "https://"), ("https://a.test", "h2c", "http://")]
-    {
+    for (url, protocol, wants) in [
+        ("http://a.test", "h2", "https://"),
+        ("http://a.test", "auto", "https://"),
+        ("https://a.test", "h2c", "http://"),
+    ] {
         let config = Config::forwarding(url).with(&format!("protocol = \"{protocol}\""));
         let dir = weir_tests::dir::Dir::new();
         let path = dir.write("weir.toml", config.text());
