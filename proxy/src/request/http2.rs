@@ -143,8 +143,8 @@ impl Connection {
         if over {
             return Poll::Ready(());
         }
-        if !self.given_up && self.port.meter.as_ref().is_some_and(|meter| meter.borrow().is_empty()) {
-            self.give_up();
+        if let Some(code) = self.verdict().filter(|_| !self.given_up) {
+            self.give_up(code);
             // What that has to say is said by the codec.
             cx.waker().wake_by_ref();
         }
@@ -164,6 +164,9 @@ impl Connection {
         }
         if let Some(meter) = &self.port.meter {
             meter.borrow_mut().accepted(respond.stream_id().as_u32());
+        }
+        if let Some(code) = self.verdict() {
+            return respond.send_reset(code);
         }
         let current = shared.worker.current_of(&client.listener);
         let Some((_, plan)) = plan_of(&current, client) else { return };
@@ -187,11 +190,20 @@ impl Connection {
         self.codec.graceful_shutdown();
     }
 
-    /// Ends it, and says that it was too much.
-    fn give_up(&mut self) {
+    /// Why the client's frames end the connection, if they do.
+    fn verdict(&self) -> Option<h2::Reason> {
+        let meter = self.port.meter.as_ref()?.borrow();
+        if meter.is_unsettled() {
+            return Some(h2::Reason::PROTOCOL_ERROR);
+        }
+        meter.is_empty().then_some(h2::Reason::ENHANCE_YOUR_CALM)
+    }
+
+    /// Ends it, and says why.
+    fn give_up(&mut self, code: h2::Reason) {
         self.given_up = true;
         self.watch.going(ring::now());
-        self.codec.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+        self.codec.abrupt_shutdown(code);
     }
 
     /// When something must have happened.
@@ -210,7 +222,7 @@ impl Connection {
             Due::Head if self.given_up => return Some(End::Cut),
             Due::Head => {
                 self.shared.refused(Reason::RequestHeaderTimeout);
-                self.give_up();
+                self.give_up(h2::Reason::ENHANCE_YOUR_CALM);
             }
             Due::Progress => {
                 let client = &self.shared.client;

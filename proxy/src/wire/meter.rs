@@ -62,6 +62,8 @@ pub struct Meter {
     spoken: bool,
     pings: u64,
     settled: bool,
+    /// The first frame was another than SETTINGS.
+    unsettled: bool,
     updates: u64,
     ack_unsent: bool,
     noted: Vec<Noted>,
@@ -84,6 +86,7 @@ impl Meter {
             spoken: false,
             pings: 0,
             settled: false,
+            unsettled: false,
             updates: UPDATES_PER_DATA,
             ack_unsent: false,
             noted: Vec::new(),
@@ -136,6 +139,11 @@ impl Meter {
         self.left == 0
     }
 
+    /// Whether the client has begun with something else than SETTINGS (RFC 9113 section 3.4), which the codec bears.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
     /// Since when a head lacks its end.
     pub fn head_since(&self) -> Option<Instant> {
         self.awaited.map(|(_, since)| since)
@@ -173,6 +181,7 @@ impl Meter {
     }
 
     fn inbound(&mut self, frame: Frame) {
+        self.unsettled |= !self.settled && !matches!(frame, Frame::Settings { ack: false });
         match frame {
             Frame::Data { empty: true, end: false } => self.charge(IDLE_WORK),
             Frame::Data { .. } => {}
