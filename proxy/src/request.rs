@@ -6,6 +6,7 @@
 mod answer;
 mod beside;
 mod body;
+mod coding;
 pub mod decide;
 pub mod explain;
 mod forward;

@@ -9,6 +9,7 @@ use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::http::{BodyLength, BodyReader, Piece, write_chunk_start, write_last_chunk};
 use crate::listen::{Client, Stopped, deadline};
+use crate::respond::compress::is_digest;
 use crate::ring;
 use crate::transport::Upstream;
 use crate::wire::Wire;
@@ -55,6 +56,8 @@ pub(super) struct Download<'u> {
     pub(super) silence: (Duration, Reason),
     /// The client takes trailers (RFC 9110 section 6.5.1).
     pub(super) trailers: bool,
+    /// It is put into a content coding: digests of it hold no more.
+    pub(super) coded: bool,
 }
 
 /// How a response body ended.
@@ -129,7 +132,8 @@ impl Exchange<'_> {
         }
     }
 
-    async fn receive(&self, body: &Download<'_>) -> Result<Option<Chunk>, Fault> {
+    /// Waits for more of the body; none at the end of what the upstream sends.
+    pub(super) async fn receive(&self, body: &Download<'_>) -> Result<Option<Chunk>, Fault> {
         let upstream = body.upstream;
         let (silence, reason) = body.silence;
         upstream.timer.set(deadline(ring::now(), silence));
@@ -161,11 +165,7 @@ impl Download<'_> {
             }
             let next = match self.first.take() {
                 Some(chunk) => Some(chunk),
-                None => match self.upstream.socket.try_recv() {
-                    Some(Ok(Some(chunk))) => Some(chunk),
-                    // The end and errors are met again by the wait that follows.
-                    _ => None,
-                },
+                None => self.at_hand(),
             };
             let Some(chunk) = next else { return Ok(None) };
             if let Some(ended) = self.take(chunk, out, record)? {
@@ -173,6 +173,15 @@ impl Download<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// What has arrived.
+    pub(super) fn at_hand(&self) -> Option<Chunk> {
+        match self.upstream.socket.try_recv() {
+            Some(Ok(Some(chunk))) => Some(chunk),
+            // The end and errors are met again by the wait that follows.
+            _ => None,
+        }
     }
 
     fn take(&mut self, mut chunk: Chunk, out: &mut SendBuf, record: &mut Record) -> Result<Option<Ended>, Fault> {
@@ -194,7 +203,7 @@ impl Download<'_> {
         }
     }
 
-    fn push(&self, data: Chunk, out: &mut SendBuf) {
+    pub(super) fn push(&self, data: Chunk, out: &mut SendBuf) {
         if self.chunked {
             let mut line = spare_vec();
             write_chunk_start(&mut line, data.len() as u64);
@@ -211,13 +220,16 @@ impl Download<'_> {
         Some(ended)
     }
 
-    fn close(&self, out: &mut SendBuf) {
+    pub(super) fn close(&self, out: &mut SendBuf) {
         if !self.chunked {
             return;
         }
         let mut last = spare_vec();
         match self.reader.trailers().filter(|_| self.trailers) {
-            Some(trailers) => write_last_chunk(&mut last, trailers.iter()),
+            Some(trailers) => {
+                let hold = |(name, _): &(&[u8], &[u8])| !(self.coded && is_digest(name));
+                write_last_chunk(&mut last, trailers.iter().filter(hold));
+            }
             None => write_last_chunk(&mut last, []),
         }
         out.push_vec(last);
