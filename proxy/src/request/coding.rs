@@ -190,7 +190,7 @@ impl Exchange<'_> {
             match next(&mut body)? {
                 Next::Data(data) => coder.write(&data).await?,
                 Next::End(ended) => break ended,
-                Next::Wait => match self.wait(&mut coder, &body, &mut out, record).await? {
+                Next::Wait => match self.more(&mut coder, &body, &mut out, record).await? {
                     Some(chunk) => body.first = Some(chunk),
                     None => {
                         body.reader.end_of_input()?;
@@ -210,7 +210,7 @@ impl Exchange<'_> {
     }
 
     /// Waits for more of the body. If it pauses, all that there is goes out before.
-    async fn wait(
+    async fn more(
         &self,
         coder: &mut Coder<'_>,
         body: &Download<'_>,

@@ -78,7 +78,7 @@ fn quality(text: &[u8]) -> Option<Weight> {
         _ => return None,
     };
     let digits = decimals.iter().copied().chain(std::iter::repeat(b'0')).take(3);
-    let digits = digits.map(|digit| digit.is_ascii_digit().then(|| Weight::from(digit - b'0')));
+    let mut digits = digits.map(|digit| digit.is_ascii_digit().then(|| Weight::from(digit - b'0')));
     let thousandths = digits.try_fold(0, |sum, digit| Some(sum * 10 + digit?))?;
     match whole {
         b'0' => Some(thousandths),

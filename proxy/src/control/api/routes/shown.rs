@@ -7,10 +7,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
+use crate::base::metric::Coding;
 use crate::config::raw;
 use crate::config::value::{
-    Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, PathSecurity,
-    RedirectMode, SameSite, Secret, SplitKey, StatusRange, UpstreamHost,
+    Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, MediaRange,
+    PathSecurity, RedirectMode, SameSite, Secret, SplitKey, StatusRange, UpstreamHost,
 };
 
 pub(super) type Object = Map<String, Value>;
@@ -113,6 +114,18 @@ impl Show for SplitKey {
     }
 }
 
+impl Show for Coding {
+    fn show(&self) -> Value {
+        json!(self.token())
+    }
+}
+
+impl Show for MediaRange {
+    fn show(&self) -> Value {
+        json!(self.to_string())
+    }
+}
+
 impl Show for UpstreamHost {
     fn show(&self) -> Value {
         match self {
@@ -172,6 +185,7 @@ shown! {
         head, keepalive, body, send, request, tunnel, connect, response_header, write, read, expect, linger
     }, "try" = try_;
     raw::RetryOverlay { attempts, statuses, non_idempotent, body_max, budget, backoff };
+    raw::CompressionOverlay { algorithms, size_min, types, memory_max };
     raw::Health {
         kind, method, path, host, port, interval, timeout, healthy, unhealthy, status, start
     };
@@ -196,8 +210,8 @@ pub(super) fn route(route: &raw::Route) -> Object {
     object!(route, raw::Route {
         id, name, enabled, listener, priority, is_default, host, host_regex, path_prefix, path_exact, path_regex,
         path_prefix_raw, method, client, header, query, path_security, action, redirect, rewrite, request_headers,
-        response_headers, split, balance, hash_key, sticky, slow_start, limits, timeouts, retry, error_pages, health,
-        outlier, panic_percent, all_unhealthy, forwarded, websocket,
+        response_headers, split, balance, hash_key, sticky, slow_start, limits, timeouts, retry, error_pages,
+        compression, health, outlier, panic_percent, all_unhealthy, forwarded, websocket,
     }, not targets)
 }
 
