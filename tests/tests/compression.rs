@@ -1,0 +1,655 @@
+//! Compression end to end: what comes out is what went in, the head tells the truth, and nobody waits for it.
+
+use std::time::{Duration, Instant};
+
+use weir_tests::coding::{CODINGS, decode, shown};
+use weir_tests::dir::Dir;
+use weir_tests::message::Bad;
+use weir_tests::origin::answer;
+use weir_tests::{Client, Config, Ended, Gate, Origin, Response, Weir, program, wait};
+
+const ON: &str = "[compression]\nalgorithms = [\"zstd\", \"br\", \"gzip\"]\nsize_min = 0";
+
+/// Words that repeat, among numbers that do not.
+fn text(octets: usize) -> String {
+    let mut text = String::with_capacity(octets + 64);
+    let mut state = 1u64;
+    while text.len() < octets {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        text += &format!("{{\"id\":{},\"name\":\"weir\"}},\n", state >> 40);
+    }
+    text.truncate(octets);
+    text
+}
+
+fn html(body: &str) -> Vec<u8> {
+    answer(200, &[("Content-Type", "text/html")], body)
+}
+
+fn chunked(parts: &[&str]) -> Vec<u8> {
+    let chunks: String = parts.iter().map(|part| format!("{:x}\r\n{part}\r\n", part.len())).collect();
+    format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n").into()
+}
+
+/// weir before an origin, with these tables.
+fn before(origin: &Origin, tables: &str) -> Weir {
+    Config::forwarding(origin.url()).tables(tables).without_kernel().start()
+}
+
+fn accepting(coding: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {coding}\r\n\r\n")
+}
+
+fn coding_of(response: &Response) -> Option<&str> {
+    response.fields.first("content-encoding")
+}
+
+#[test]
+fn every_coding_framing_and_version_gives_the_body_back() {
+    let body = text(300_000);
+    let plain = body.clone();
+    let origin = Origin::scripted(move |mut conn, _| {
+        while let Some(request) = conn.request() {
+            let whole = match request.target.as_str() {
+                "/length" => html(&plain),
+                "/chunked" => chunked(&[&plain[..1000], &plain[1000..200_000], &plain[200_000..]]),
+                _ => {
+                    conn.send(format!("HTTP/1.1 200 OK\r\nContent-Type: text/css\r\nConnection: close\r\n\r\n{plain}"));
+                    return conn.close();
+                }
+            };
+            conn.send(whole);
+        }
+    });
+    let weir = before(&origin, ON);
+    for coding in CODINGS {
+        for version in ["1.0", "1.1"] {
+            let mut client = weir.client();
+            for path in ["/length", "/chunked", "/close"] {
+                if version == "1.0" {
+                    client = weir.client();
+                }
+                let ask = format!("GET {path} HTTP/{version}\r\nHost: a\r\nAccept-Encoding: {coding}\r\n\r\n");
+                let response = client.exchange(ask);
+                assert_eq!(coding_of(&response), Some(coding), "{path} {version}");
+                assert!(response.fields.first("content-length").is_none());
+                assert!(response.body.len() < body.len() / 3, "{} octets", response.body.len());
+                assert!(decode(coding, &response.body).expect("a whole body") == body.as_bytes(), "{coding} {path}");
+            }
+        }
+    }
+    let metrics = weir.metrics();
+    for coding in CODINGS {
+        let label = format!("coding=\"{coding}\"");
+        assert_eq!(metrics.sum("weir_compressed_responses_total", &[&label]), 6.0, "{coding}");
+        let came = metrics.sum("weir_compressed_bytes_total", &[&label, "side=\"in\""]);
+        let sent = metrics.sum("weir_compressed_bytes_total", &[&label, "side=\"out\""]);
+        assert!(came == 1_800_000.0 && sent > 1000.0 && sent < came / 3.0, "{came} {sent}");
+    }
+    let line = weir.wait_log("a compressed response", |line| line["path"] == "/length");
+    assert!(line["body_out"].as_u64().is_some_and(|octets| octets < 100_000), "what was sent is what counts: {line}");
+}
+
+#[test]
+fn a_body_may_be_split_anywhere() {
+    let body = text(180);
+    let parts = body.clone();
+    let origin = Origin::scripted(move |mut conn, _| {
+        while let Some(request) = conn.request() {
+            let at: usize = request.target[1..].parse().expect("a place");
+            let whole = chunked(&[&parts[..at], &parts[at..]].map(|part| *part));
+            // Each place of the content, and each of the octets that carry it.
+            if !conn.send_parts([&whole[..at], &whole[at..]]) {
+                return;
+            }
+        }
+    });
+    let weir = before(&origin, ON);
+    for coding in CODINGS {
+        let mut client = weir.client();
+        for at in 1..body.len() {
+            let response = client.exchange(accepting(coding).replace("GET /", &format!("GET /{at}")));
+            let content = decode(coding, &response.body).unwrap_or_else(|e| panic!("{coding} at {at}: {e}"));
+            assert_eq!(content, body.as_bytes(), "{coding} at {at}");
+        }
+    }
+}
+
+#[test]
+fn foreign_decoders_agree() {
+    let body = text(2 << 20);
+    let origin = Origin::answering(html(&body));
+    let weir = before(&origin, ON);
+    let dir = Dir::new();
+    for coding in CODINGS {
+        let out = dir.join(coding).to_string_lossy().into_owned();
+        let ask = format!("Accept-Encoding: {coding}");
+        let args = ["-sS", "--fail", "--compressed", "-H", &ask, "-o", &out, &weir.url("/")];
+        program::succeed("curl", &args, Duration::from_secs(60));
+        assert!(std::fs::read(&out).expect("a body") == body.as_bytes(), "{coding}");
+    }
+    let response = weir.request("GET", "/", &[("Accept-Encoding", "gzip")], b"");
+    let file = dir.write("body.gz", &response.body).to_string_lossy().into_owned();
+    program::succeed("gzip", &["-t", &file], Duration::from_secs(60));
+}
+
+#[test]
+fn the_client_chooses_and_the_list_breaks_ties() {
+    let origin = Origin::answering(html(&text(4000)));
+    let weir = before(&origin, ON);
+    for (accept, coding) in [
+        ("gzip, br, zstd", Some("zstd")),
+        ("gzip;q=1.0, br;q=0.9, zstd;q=0.1", Some("gzip")),
+        ("BR", Some("br")),
+        ("x-gzip", Some("gzip")),
+        ("*", Some("zstd")),
+        ("*;q=0.5, zstd;q=0", Some("br")),
+        ("identity;q=0, gzip;q=0.001", Some("gzip")),
+        ("identity, gzip;q=0.5", None),
+        ("identity;q=0", None),
+        ("*;q=0", None),
+        ("gzip;q=0", None),
+        ("deflate, compress", None),
+        ("", None),
+    ] {
+        let response = weir.request("GET", "/", &[("Accept-Encoding", accept)], b"");
+        assert_eq!(coding_of(&response), coding, "{accept}");
+        assert_eq!(response.fields.first("vary"), Some("Accept-Encoding"), "{accept}");
+        assert_eq!(response.fields.first("content-length").is_some(), coding.is_none(), "{accept}");
+    }
+    let none = weir.get("/");
+    assert_eq!((coding_of(&none), none.fields.first("vary")), (None, Some("Accept-Encoding")));
+}
+
+#[test]
+fn hostile_accept_encoding_harms_nobody() {
+    let body = text(4000);
+    let origin = Origin::answering(html(&body));
+    let weir = before(&origin, ON);
+    let long = "gzip;q=0.".repeat(3000);
+    let many = "br;q=0,".repeat(4000) + "gzip";
+    let stars = "*,".repeat(10_000);
+    for accept in [
+        long.as_str(),
+        &many,
+        &stars,
+        "gzip;q=99999999999999999999",
+        "gzip;q=-1, br;q=1e3, zstd;q=NaN",
+        ";;;,,,;q=1,=,q=1;gzip",
+        "gzip\u{ff}; q=\"1\"",
+        "gzip;q=0.00000000000000000000000000001",
+        "gzip, gzip;q=0, gzip;q=1",
+    ] {
+        let mut client = weir.client();
+        client.write(accepting(accept));
+        let response = client.response();
+        assert_eq!(response.status, 200, "{accept:.60}");
+        let content = match coding_of(&response) {
+            Some(coding) => decode(coding, &response.body).expect("a whole body"),
+            None => response.body.clone(),
+        };
+        assert!(content == body.as_bytes(), "{accept:.60}");
+    }
+    let lines = "Accept-Encoding: zstd;q=0\r\n".repeat(90);
+    let response =
+        weir.client().exchange(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}Accept-Encoding: zstd, br\r\n\r\n"));
+    assert_eq!(coding_of(&response), Some("br"), "what is refused anywhere is refused");
+}
+
+#[test]
+fn the_head_tells_of_the_body_that_is_sent() {
+    let fields = [
+        ("Content-Type", "application/json"),
+        ("ETag", "\"strong\""),
+        ("Vary", "Origin"),
+        ("Accept-Ranges", "bytes"),
+        ("Digest", "sha-256=a"),
+        ("Content-Digest", "sha-256=:a:"),
+        ("Repr-Digest", "sha-256=:a:"),
+        ("Content-MD5", "a"),
+        ("X-Other", "stays"),
+    ];
+    let origin = Origin::answering(answer(200, &fields, &text(5000)));
+    let weir = before(&origin, ON);
+    let coded = weir.request("GET", "/", &[("Accept-Encoding", "gzip")], b"");
+    let gone = ["accept-ranges", "digest", "content-digest", "repr-digest", "content-md5", "content-length"];
+    for name in gone {
+        assert!(coded.fields.first(name).is_none(), "{name}");
+    }
+    assert_eq!(coded.fields.first("etag"), Some("W/\"strong\""));
+    assert_eq!(coded.fields.first("x-other"), Some("stays"));
+    assert!(coded.fields.names("vary", "origin") && coded.fields.names("vary", "accept-encoding"));
+    // Whoever does not like it gets everything as it was.
+    let plain = weir.get("/");
+    assert!(gone.iter().all(|name| plain.fields.first(name).is_some()), "{:?}", plain.fields);
+    assert_eq!(plain.fields.first("etag"), Some("\"strong\""));
+    assert!(plain.fields.names("vary", "accept-encoding"));
+}
+
+#[test]
+fn head_tells_what_get_would() {
+    let origin = Origin::scripted(|mut conn, _| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nETag: \"e\"\r\nContent-Length: 5000\r\n\r\n";
+        while conn.request().is_some() && conn.send(head) {}
+    });
+    let weir = before(&origin, ON);
+    let mut client = weir.client();
+    let ask = "HEAD / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n";
+    for _ in 0..2 {
+        client.write(ask);
+        let head = client.response_to("HEAD");
+        assert_eq!((coding_of(&head), head.fields.first("etag")), (Some("gzip"), Some("W/\"e\"")));
+        assert!(head.fields.first("content-length").is_none() && head.body.is_empty());
+    }
+    client.write(ask.replace("gzip", "identity"));
+    let plain = client.response_to("HEAD");
+    assert_eq!((coding_of(&plain), plain.fields.first("content-length")), (None, Some("5000")));
+}
+
+#[test]
+fn what_must_stay_as_it_is_does() {
+    let body = text(5000);
+    let same = body.clone();
+    let origin = Origin::scripted(move |mut conn, _| {
+        while let Some(request) = conn.request() {
+            let html = ("Content-Type", "text/html");
+            let whole = match &request.target[1..] {
+                "coded" => answer(200, &[html, ("Content-Encoding", "gzip")], &same),
+                "no-transform" => answer(200, &[html, ("Cache-Control", "max-age=1, no-transform")], &same),
+                "part" => answer(206, &[html, ("Content-Range", "bytes 0-4999/9999")], &same),
+                "image" => answer(200, &[("Content-Type", "image/png")], &same),
+                "untyped" => answer(200, &[], &same),
+                "grpc" => answer(200, &[("Content-Type", "application/grpc+json")], &same),
+                "small" => answer(200, &[html], &same[..1023]),
+                "small-chunked" => chunked(&[&same[..500], &same[500..1000]]),
+                "empty" => answer(200, &[html], ""),
+                _ => answer(200, &[html], &same),
+            };
+            conn.send(whole);
+        }
+    });
+    let types = "types = [\"text/*\", \"application/*+json\", \"application/json\"]";
+    let weir = before(&origin, &format!("[compression]\nalgorithms = [\"gzip\"]\n{types}"));
+    let mut client = weir.client();
+    for path in ["coded", "no-transform", "part", "image", "untyped", "grpc", "small", "small-chunked", "empty"] {
+        let response = client.exchange(accepting("gzip").replace("GET /", &format!("GET /{path}")));
+        assert!(body.starts_with(&response.text()), "{path}");
+        assert!(response.fields.first("vary").is_none(), "{path}");
+        assert_eq!(coding_of(&response).is_some(), path == "coded", "{path}");
+    }
+    // What shows that the others would have been: the same with nothing in its way.
+    let response = client.exchange(accepting("gzip"));
+    assert_eq!(coding_of(&response), Some("gzip"));
+    let fields = [("Accept-Encoding", "gzip"), ("Cache-Control", "no-transform")];
+    assert_eq!(coding_of(&weir.request("GET", "/", &fields, b"")), None, "the client forbids it");
+}
+
+#[test]
+fn a_304_has_the_entity_tag_that_the_client_knows() {
+    let origin = Origin::answering("HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\n\r\n");
+    let weir = before(&origin, ON);
+    let etag = |asked: &str| {
+        let response = weir.request("GET", "/", &[("If-None-Match", asked), ("Accept-Encoding", "gzip")], b"");
+        assert_eq!((response.status, coding_of(&response)), (304, None));
+        response.fields.first("etag").expect("an entity tag").to_owned()
+    };
+    assert_eq!(etag("W/\"e\""), "W/\"e\"");
+    assert_eq!(etag("\"e\""), "\"e\"");
+}
+
+/// Reads a chunked body as it comes.
+struct Arriving {
+    client: Client,
+    octets: Vec<u8>,
+}
+
+impl Arriving {
+    fn begin(weir: &Weir, request: impl AsRef<[u8]>) -> (Response, Self) {
+        let mut client = weir.client();
+        client.write(request);
+        (client.head(), Self { client, octets: Vec::new() })
+    }
+
+    /// One chunk more; false at the last one.
+    fn chunk(&mut self) -> bool {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.extend(self.client.take(1));
+        }
+        let digits = std::str::from_utf8(&line).expect("digits").trim_end();
+        let length = usize::from_str_radix(digits, 16).unwrap_or_else(|_| panic!("a chunk's size: {digits:?}"));
+        if length > 0 {
+            self.octets.extend(self.client.take(length));
+            self.client.take(2);
+        }
+        length > 0
+    }
+
+    /// Reads until a decoder shows so much.
+    fn shows(&mut self, coding: &str, content: &str) {
+        while shown(coding, &self.octets) != content.as_bytes() {
+            assert!(self.chunk(), "the body ends with {:?}", String::from_utf8_lossy(&shown(coding, &self.octets)));
+        }
+    }
+}
+
+#[test]
+fn a_pause_brings_out_all_that_has_come() {
+    for coding in CODINGS {
+        let gates = [Gate::new(), Gate::new()];
+        let doors = gates.clone();
+        let origin = Origin::scripted(move |mut conn, _| {
+            conn.request();
+            conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\nfirst");
+            doors[0].pass();
+            conn.send("again");
+            doors[1].pass();
+            conn.send("third");
+            conn.close();
+        });
+        let weir = before(&origin, ON);
+        let (head, mut arriving) = Arriving::begin(&weir, accepting(coding));
+        assert_eq!(coding_of(&head), Some(coding));
+        arriving.shows(coding, "first");
+        gates[0].open();
+        arriving.shows(coding, "firstagain");
+        gates[1].open();
+        while arriving.chunk() {}
+        assert_eq!(decode(coding, &arriving.octets).expect("a whole body"), b"firstagainthird");
+    }
+}
+
+#[test]
+fn events_are_seen_one_by_one() {
+    for coding in CODINGS {
+        let gates: Vec<Gate> = (0..20).map(|_| Gate::new()).collect();
+        let doors = gates.clone();
+        let origin = Origin::scripted(move |mut conn, _| {
+            conn.request();
+            conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+            for door in &doors {
+                conn.send("c\r\ndata: tick\n\n\r\n");
+                door.pass();
+            }
+            conn.send("0\r\n\r\n");
+            conn.close();
+        });
+        let weir = before(&origin, ON);
+        let (head, mut arriving) = Arriving::begin(&weir, accepting(coding));
+        assert_eq!(coding_of(&head), Some(coding));
+        for (n, gate) in gates.iter().enumerate() {
+            arriving.shows(coding, &"data: tick\n\n".repeat(n + 1));
+            gate.open();
+        }
+        while arriving.chunk() {}
+        assert_eq!(decode(coding, &arriving.octets).expect("a whole body").len(), 12 * 20);
+    }
+}
+
+#[test]
+fn a_body_that_is_cut_never_looks_whole() {
+    let part = text(100_000);
+    let origin = Origin::scripted(move |mut conn, _| {
+        let Some(request) = conn.request() else { return };
+        let framing = match request.target.as_str() {
+            "/length" => format!("Content-Length: 200000\r\n\r\n{part}"),
+            _ => format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{part}\r\n", part.len()),
+        };
+        conn.send(format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{framing}"));
+        conn.close();
+    });
+    let weir = before(&origin, ON);
+    let mut cuts = 0;
+    for coding in CODINGS {
+        for path in ["/length", "/chunked"] {
+            let ask = accepting(coding).replace("GET /", &format!("GET {path}"));
+            let mut client = weir.client();
+            client.write(&ask);
+            let ended = client.try_response("GET").expect_err("a cut body");
+            assert!(matches!(ended, Bad::Cut(_) | Bad::Io(_)), "{coding} {path}: {ended:?}");
+            // Where only the connection's end ends it, the end is a reset.
+            let mut client = weir.client();
+            client.write(ask.replace("HTTP/1.1", "HTTP/1.0"));
+            assert_eq!(client.drain().1, Ended::Reset, "{coding} {path}");
+            cuts += 2;
+            weir.wait_reason("upstream_body_truncated", cuts);
+        }
+    }
+}
+
+#[test]
+fn trailers_pass_but_for_digests() {
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\
+         X-Sum: 1\r\nContent-Digest: sha-256=:a:\r\nRepr-Digest: sha-256=:a:\r\nDigest: a\r\n\r\n",
+    );
+    let weir = before(&origin, ON);
+    let ask = |coding: &str| {
+        let fields = [("Accept-Encoding", coding), ("TE", "trailers"), ("Connection", "TE")];
+        let mut client = weir.client();
+        client.exchange(weir_tests::exchange::bytes("GET", "/", &fields, b""))
+    };
+    let coded = ask("gzip");
+    assert_eq!(decode("gzip", &coded.body).expect("a body"), b"abc");
+    assert_eq!(coded.trailers.0, [("X-Sum".to_owned(), "1".to_owned())]);
+    assert_eq!(ask("identity").trailers.0.len(), 4);
+}
+
+#[test]
+fn the_connection_serves_on_behind_a_coded_body() {
+    let body = text(50_000);
+    let origin = Origin::answering(html(&body));
+    let weir = before(&origin, ON);
+    let mut client = weir.client();
+    client.write(accepting("zstd").repeat(20));
+    for _ in 0..20 {
+        assert!(decode("zstd", &client.response().body).expect("a whole body") == body.as_bytes());
+    }
+    assert_eq!(origin.accepted(), 1, "the upstream's connection is used again");
+}
+
+#[test]
+fn pages_and_answers_of_weirs_own_are_coded_too() {
+    let dir = Dir::new();
+    let page = dir.write("page.html", format!("{{status}} {}", text(20_000)));
+    let fixed = text(30_000).replace('"', "'").replace('\n', " ");
+    let origin = Origin::answering(answer(503, &[("Content-Type", "text/plain"), ("Content-Digest", "x")], "ill"));
+    let weir = Config::new()
+        .route(1, "path_prefix = \"/ill\"", &[&origin.url()])
+        .route(2, "path_prefix = \"/fixed\"", &[])
+        .with("[[route.target]]")
+        .with(&format!(
+            "static = {{ body = \"{fixed}\", headers = {{ Content-Type = \"text/plain\", ETag = '\"s\"' }} }}"
+        ))
+        .tables(&format!("[error_pages]\n404 = \"{0}\"\n503 = \"{0}\"\nintercept = [\"503\"]", page.display()))
+        .tables("[compression]\nalgorithms = [\"br\", \"gzip\"]")
+        .without_kernel()
+        .start();
+    for coding in ["br", "gzip"] {
+        let mut client = weir.client();
+        for (path, status, start) in [("/none", 404, "404 {"), ("/fixed", 200, "{'id'"), ("/ill", 503, "503 {")] {
+            let ask = accepting(coding).replace("GET /", &format!("GET {path}"));
+            let response = client.exchange(&ask);
+            assert_eq!((response.status, coding_of(&response)), (status, Some(coding)), "{path}");
+            let length = response.fields.first("content-length").expect("the coded length").to_owned();
+            assert_eq!(length, response.body.len().to_string(), "it is here whole, and its length known");
+            let content = decode(coding, &response.body).expect("a whole body");
+            assert!(content.starts_with(start.as_bytes()) && content.len() > 20_000, "{path}");
+            assert!(response.body.len() < content.len() / 2);
+            client.write(ask.replace("GET ", "HEAD "));
+            let head = client.response_to("HEAD");
+            assert_eq!((coding_of(&head), head.fields.first("content-length")), (Some(coding), Some(&*length)));
+        }
+        assert_eq!(client.exchange(accepting(coding).replace("GET /", "GET /fixed")).fields.first("etag"), Some("W/\"s\""));
+    }
+    let small = weir.request("GET", "/none", &[("Accept-Encoding", "gzip"), ("Accept", "application/json")], b"");
+    assert_eq!(coding_of(&small), None, "a short page is sent as it is");
+}
+
+#[test]
+fn a_route_has_its_own_compression() {
+    let origin = Origin::answering(html(&text(5000)));
+    let weir = Config::new()
+        .route(1, "path_prefix = \"/off\"", &[&origin.url()])
+        .with("[route.compression]\nalgorithms = []")
+        .route(2, "path_prefix = \"/gzip\"", &[&origin.url()])
+        .with("[route.compression]\nalgorithms = [\"gzip\"]")
+        .route(3, "path_prefix = \"/large\"", &[&origin.url()])
+        .with("[route.compression]\nsize_min = \"8KiB\"")
+        .route(4, "path_prefix = \"/types\"", &[&origin.url()])
+        .with("[route.compression]\ntypes = [\"text/css\"]")
+        .route(5, "path_prefix = \"/\"", &[&origin.url()])
+        .tables(ON)
+        .without_kernel()
+        .start();
+    let coding = |path: &str| {
+        let response = weir.request("GET", path, &[("Accept-Encoding", "gzip, zstd")], b"");
+        coding_of(&response).map(str::to_owned)
+    };
+    assert_eq!(coding("/"), Some("zstd".to_owned()));
+    assert_eq!(coding("/gzip"), Some("gzip".to_owned()));
+    assert_eq!((coding("/off"), coding("/large"), coding("/types")), (None, None, None));
+    assert_eq!(weir.get("/off").fields.first("vary"), None, "what is off says nothing");
+    let shown = &weir.api("/api/v1/routes/2")["compression"]["algorithms"];
+    assert_eq!(shown, &serde_json::json!(["gzip"]), "{shown}");
+}
+
+#[test]
+fn bad_keys_are_told() {
+    let dir = Dir::new();
+    for (table, named) in [
+        ("[compression]\nalgorithms = [\"deflate\"]", "algorithms"),
+        ("[compression]\nalgorithms = \"gzip\"", "algorithms"),
+        ("[compression]\nsize_min = \"1B\"", "size_min"),
+        ("[compression]\ntypes = [\"html\"]", "types"),
+        ("[compression]\nlevel = 9", "level"),
+        ("[[route]]\nlistener = \"web\"\npath_prefix = \"/\"\ncompression = { memory_max = \"1MiB\" }", "memory_max"),
+    ] {
+        let text = format!("version = 1\n{table}\n[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:1\"\n");
+        let path = dir.write("weir.toml", text).to_string_lossy().into_owned();
+        let exit = weir_tests::weir::command(&["check", "--config", &path]);
+        assert_eq!(exit.code, Some(1), "{table}\n{}{}", exit.stdout, exit.stderr);
+        assert!((exit.stdout.clone() + &exit.stderr).contains(named), "{table}\n{}{}", exit.stdout, exit.stderr);
+    }
+}
+
+/// An origin that sends a head and a little, then waits for the gate.
+fn waiting(gate: &Gate) -> Origin {
+    let door = gate.clone();
+    Origin::scripted(move |mut conn, _| {
+        while conn.request().is_some() {
+            conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+            door.pass();
+            conn.send("0\r\n\r\n");
+        }
+    })
+}
+
+#[test]
+fn coders_take_no_more_memory_than_they_may() {
+    let gate = Gate::new();
+    let origin = waiting(&gate);
+    let weir = before(&origin, "[compression]\nalgorithms = [\"gzip\"]\nsize_min = 0\nmemory_max = \"1MiB\"");
+    // A coder of gzip takes 448 KiB.
+    let mut coded: Vec<_> = (0..2).map(|_| Arriving::begin(&weir, accepting("gzip"))).collect();
+    assert!(coded.iter().all(|(head, _)| coding_of(head) == Some("gzip")));
+    let (plain, mut as_it_is) = Arriving::begin(&weir, accepting("gzip"));
+    assert_eq!((coding_of(&plain), plain.fields.first("vary")), (None, Some("Accept-Encoding")));
+    let hits = |weir: &Weir| weir.metrics().sum("weir_limit_hits_total", &["limit=\"compression_memory_max\""]);
+    assert_eq!(hits(&weir), 1.0);
+    // A client that goes away gives its coder's memory back.
+    drop(coded.pop());
+    wait::until("room for another", || coding_of(&Arriving::begin(&weir, accepting("gzip")).0) == Some("gzip"));
+    gate.open();
+    while as_it_is.chunk() {}
+    assert_eq!(as_it_is.octets, b"first");
+    let (_, mut first) = coded.pop().expect("the other one");
+    while first.chunk() {}
+    assert_eq!(decode("gzip", &first.octets).expect("a whole body"), b"first");
+}
+
+#[test]
+fn a_slow_client_holds_the_upstream_back_and_gets_everything() {
+    let body = noise(48 << 20);
+    let whole = html(&body);
+    let origin = Origin::answering(&whole);
+    let weir = before(&origin, ON);
+    let resident = weir.process().resident_bytes();
+    for coding in CODINGS {
+        let mut client = weir.client();
+        client.write(accepting(coding));
+        // Not an octet is read until weir has stopped reading too.
+        let (mut last, mut same) = (0.0, 0);
+        wait::until_within(Duration::from_secs(60), "weir waits for the client", || {
+            let came = weir.metrics().sum("weir_received_bytes_total", &["side=\"upstream\""]);
+            same = if came == last && came > 0.0 { same + 1 } else { 0 };
+            last = came;
+            std::thread::sleep(Duration::from_millis(20));
+            same >= 10
+        });
+        assert!(weir.process().resident_bytes() < resident + (32 << 20), "a stream takes little memory");
+        assert_eq!(weir.get("/none").status, 200, "others are served");
+        client.patience(Duration::from_secs(120));
+        let response = client.response();
+        assert!(decode(coding, &response.body).expect("a whole body") == body.as_bytes(), "{coding}");
+    }
+}
+
+/// Text of which a coder makes little less.
+fn noise(octets: usize) -> String {
+    let mut state = 7u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b' ' + (state >> 32) as u8 % 95)
+    };
+    std::iter::repeat_with(next).take(octets).collect()
+}
+
+#[test]
+fn large_bodies_hold_nobody_up() {
+    let whole = html(&text(64 << 20));
+    let origin = Origin::scripted(move |mut conn, _| {
+        while let Some(request) = conn.request() {
+            let sent = if request.target == "/small" { conn.send(html("small")) } else { conn.send(&whole) };
+            if !sent {
+                return;
+            }
+        }
+    });
+    let weir = before(&origin, ON);
+    let address = weir.web();
+    let begin = Gate::new();
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let begin = begin.clone();
+            std::thread::spawn(move || {
+                let mut client = Client::connect(address);
+                client.patience(Duration::from_secs(120));
+                begin.pass();
+                client.write(accepting("br"));
+                let response = client.response();
+                (Instant::now(), response.body.len())
+            })
+        })
+        .collect();
+    begin.open();
+    wait::until("all four are on their way", || {
+        weir.metrics().sum("weir_compressed_responses_total", &["coding=\"br\""]) >= 4.0
+    });
+    let mut client = weir.client();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..50 {
+        let start = Instant::now();
+        assert_eq!(client.exchange("GET /small HTTP/1.1\r\nHost: a\r\n\r\n").text(), "small");
+        slowest = slowest.max(start.elapsed());
+    }
+    let measured = Instant::now();
+    for reader in readers {
+        let (ended, octets) = reader.join().expect("a reader");
+        assert!(ended > measured, "the large ones were still being coded");
+        assert!(octets > 1 << 20);
+    }
+    assert!(slowest < Duration::from_secs(1), "a small request took {slowest:?}");
+}
