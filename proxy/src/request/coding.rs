@@ -9,7 +9,7 @@ use super::Exchange;
 use super::record::Record;
 use super::relay::{Download, Ended};
 use crate::base::metric::{Coding, Limit};
-use crate::base::{Fault, Reason};
+use crate::base::{Fault, Instant, Reason};
 use crate::buf::{Chunk, SendBuf};
 use crate::http::{BodyLength, BodyReader, Edits, Method, Piece, Response, ResponseOut};
 use crate::respond::compress::{Compress, Encoder, Extent, Held, Subject};
@@ -20,7 +20,8 @@ use crate::worker::Worker;
 const STEP: usize = 16 << 10;
 /// Coded octets that are gathered into one send.
 const BATCH: usize = 64 << 10;
-/// A body that has been silent for so long pauses: what there is of it goes out.
+/// A body that has been silent for so long pauses: what there is of it goes out. What has come out of the coder does not
+/// wait for longer either.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// What becomes of a response's body.
@@ -39,6 +40,8 @@ pub(super) struct Coder<'w> {
     /// Coded, and not yet handed over.
     out: Vec<u8>,
     tally: Tally<'w>,
+    /// When what is in `out` is to be sent.
+    due: Instant,
     /// Event streams: each event goes out at once.
     eager: bool,
     _held: Held,
@@ -68,7 +71,8 @@ impl<'w> Coder<'w> {
         let encoder = Encoder::new(coding, extent).ok()?;
         worker.counters.compressed(coding);
         let tally = Tally { worker, coding, into: 0, out: 0 };
-        Some(Self { encoder, out: Vec::new(), tally, eager: extent == Extent::Stream, _held: held })
+        let (due, eager) = (ring::now() + PAUSE, extent == Extent::Stream);
+        Some(Self { encoder, out: Vec::new(), tally, due, eager, _held: held })
     }
 
     async fn write(&mut self, content: &[u8]) -> Result<(), Fault> {
@@ -198,9 +202,8 @@ impl Exchange<'_> {
                     }
                 },
             }
-            if coder.out.len() >= BATCH {
-                hand_over(coder.take(), &body, &mut out, record);
-                self.send(std::mem::take(&mut out)).await?;
+            if coder.out.len() >= BATCH || ring::now() >= coder.due {
+                self.send_out(&mut coder, &body, &mut out, record).await?;
             }
         };
         hand_over(coder.finish()?, &body, &mut out, record);
@@ -227,11 +230,23 @@ impl Exchange<'_> {
             }
         }
         coder.flush()?;
+        self.send_out(coder, body, out, record).await?;
+        self.receive(body).await
+    }
+
+    async fn send_out(
+        &self,
+        coder: &mut Coder<'_>,
+        body: &Download<'_>,
+        out: &mut SendBuf,
+        record: &mut Record,
+    ) -> Result<(), Fault> {
         hand_over(coder.take(), body, out, record);
         if !out.is_empty() {
             self.send(std::mem::take(out)).await?;
         }
-        self.receive(body).await
+        coder.due = ring::now() + PAUSE;
+        Ok(())
     }
 }
 

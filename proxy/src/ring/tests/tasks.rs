@@ -103,9 +103,12 @@ fn heavy_work_leaves_room_for_the_rest_of_each_turn() {
         done.iter().for_each(|(turn, _)| *by_turn.entry(*turn).or_default() += 1);
         assert!(by_turn.values().all(|&pieces| pieces <= 2), "{by_turn:?}");
         assert!(stats().turns.get() - before >= (TASKS * PIECES / 2) as u64);
-        for round in done.chunks(TASKS) {
-            let tasks: std::collections::HashSet<_> = round.iter().map(|(_, task)| task).collect();
-            assert_eq!(tasks.len(), TASKS, "each has its turn before any has two");
+        let mut pieces = [0usize; TASKS];
+        for (_, task) in done {
+            pieces[task] += 1;
+            let (least, most) = (pieces.iter().min().unwrap(), pieces.iter().max().unwrap());
+            // The first one finds the first turn's share untouched.
+            assert!(most - least <= 2, "nobody is passed over: {pieces:?}");
         }
     });
 }
