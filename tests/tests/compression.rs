@@ -118,7 +118,7 @@ fn a_body_may_be_split_anywhere() {
 }
 
 #[test]
-fn foreign_decoders_agree() {
+fn curl_and_gzip_take_the_codings_back() {
     let body = text(2 << 20);
     let origin = Origin::answering(html(&body));
     let weir = before(&origin, ON);

@@ -197,7 +197,7 @@ impl Exchange<'_> {
                 Next::Wait => match self.more(&mut coder, &body, &mut out, record).await? {
                     Some(chunk) => body.first = Some(chunk),
                     None => {
-                        body.reader.end_of_input()?;
+                        body.input_ended()?;
                         break Ended::Clean;
                     }
                 },
@@ -207,8 +207,7 @@ impl Exchange<'_> {
             }
         };
         hand_over(coder.finish()?, &body, &mut out, record);
-        body.close(&mut out);
-        self.send(out).await?;
+        self.finish(&mut body, out).await?;
         Ok(ended)
     }
 

@@ -125,8 +125,9 @@ impl Exchange<'_> {
             match self.receive(&body).await? {
                 Some(chunk) => body.first = Some(chunk),
                 None => {
-                    body.reader.end_of_input()?;
-                    return self.finish(&mut body).await;
+                    body.input_ended()?;
+                    self.finish(&mut body, SendBuf::new()).await?;
+                    return Ok(Ended::Clean);
                 }
             }
         }
@@ -145,14 +146,13 @@ impl Exchange<'_> {
         }
     }
 
-    /// The connection's end was the body's.
-    async fn finish(&self, body: &mut Download<'_>) -> Result<Ended, Fault> {
-        let mut out = SendBuf::new();
+    /// Sends `out`, and behind it what ends the body.
+    pub(super) async fn finish(&self, body: &mut Download<'_>, mut out: SendBuf) -> Result<(), Fault> {
         body.close(&mut out);
         if !out.is_empty() {
             self.send(out).await?;
         }
-        Ok(Ended::Clean)
+        Ok(())
     }
 }
 
@@ -203,6 +203,11 @@ impl Download<'_> {
         }
     }
 
+    /// The upstream sends no more: an error unless the body is whole by that.
+    pub(super) fn input_ended(&self) -> Result<(), Fault> {
+        self.reader.end_of_input()
+    }
+
     pub(super) fn push(&self, data: Chunk, out: &mut SendBuf) {
         if self.chunked {
             let mut line = spare_vec();
@@ -220,7 +225,7 @@ impl Download<'_> {
         Some(ended)
     }
 
-    pub(super) fn close(&self, out: &mut SendBuf) {
+    fn close(&self, out: &mut SendBuf) {
         if !self.chunked {
             return;
         }

@@ -67,9 +67,8 @@ pub(super) fn announce(coding: Coding, head: Option<&Response<'_>>, edits: &mut 
 /// A strong validator promises the same octets, which no coder does (RFC 9110 section 8.8.1). What is no entity tag
 /// cannot be weakened, and goes.
 fn weaken(etag: &[u8], edits: &mut Edits) {
-    match etag.starts_with(b"\"") {
-        true => drop(edits.set(b"ETag", &[b"W/", etag].concat())),
-        false => edits.remove(b"ETag"),
+    if !etag.starts_with(b"\"") || !edits.set(b"ETag", &[b"W/", etag].concat()) {
+        edits.remove(b"ETag");
     }
 }
 

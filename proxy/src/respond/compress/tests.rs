@@ -31,7 +31,7 @@ fn judged(policy: &Compress, request: &str, response: &str, before: &[(&str, &st
     parse_response(response.as_bytes(), &mut response_head).expect("a response").expect("whole");
     let response = Response::new(&response_head, response.as_bytes());
     let mut edits = Edits::new();
-    before.iter().for_each(|(name, value)| drop(edits.set(name.as_bytes(), value.as_bytes())));
+    before.iter().for_each(|(name, value)| assert!(edits.set(name.as_bytes(), value.as_bytes())));
     let length = response_head.content_length();
     let subject = Subject { request: &request, status: response.status(), head: Some(&response), length };
     let coding = policy.choose(subject, &mut edits);
