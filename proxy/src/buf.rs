@@ -4,8 +4,10 @@ mod block;
 mod chunk;
 mod outgoing;
 mod pool;
+mod reading;
 
 pub use chunk::Chunk;
 pub(crate) use outgoing::Views;
 pub use outgoing::{SendBuf, spare_vec};
 pub(crate) use pool::Pool;
+pub use reading::Reading;

@@ -9,6 +9,7 @@ mod chunked;
 mod edits;
 mod fields;
 mod forward;
+pub mod h2;
 mod head;
 mod host;
 mod known;
@@ -39,7 +40,7 @@ pub use response::{INTERIM_MAX, Response, ResponseHead, parse_response, status_t
 pub use upgrade::{WebSocket, websocket_accept};
 pub use uri::Form;
 pub use write::{
-    Connection, RequestOut, ResponseOut, client_body, write_chunk_end, write_chunk_start, write_continue,
+    Connection, RequestOut, ResponseOut, client_body, write_chunk_end, write_chunk_start, write_continue, write_fields,
     write_interim, write_last_chunk, write_request_head, write_response_head,
 };
 

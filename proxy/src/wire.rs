@@ -5,15 +5,24 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll};
 
 use crate::buf::{Chunk, SendBuf};
 use crate::ring::Socket;
+pub use adapter::{Adapter, Carrier, Port};
+pub use meter::Meter;
+pub use stream::{Payload, Stream};
+
+mod adapter;
+pub mod meter;
+pub mod stream;
 
 /// What carries an exchange's octets.
 pub enum Wire {
     /// A socket, as it is.
     Plain(Socket),
+    /// One stream of an HTTP/2 connection: see [`stream`].
+    Stream(Box<Stream>),
 }
 
 impl Wire {
@@ -21,6 +30,15 @@ impl Wire {
     pub fn socket(&self) -> Option<&Socket> {
         match self {
             Self::Plain(socket) => Some(socket),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// The stream of HTTP/2 that it is: there the wire itself ends messages, and has no chunks.
+    pub fn stream(&self) -> Option<&Stream> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Stream(stream) => Some(stream),
         }
     }
 
@@ -31,6 +49,7 @@ impl Wire {
     pub async fn recv(&self) -> io::Result<Option<Chunk>> {
         match self {
             Self::Plain(socket) => socket.recv().await,
+            Self::Stream(stream) => stream.recv().await,
         }
     }
 
@@ -38,6 +57,7 @@ impl Wire {
     pub fn try_recv(&self) -> Option<io::Result<Option<Chunk>>> {
         match self {
             Self::Plain(socket) => socket.try_recv(),
+            Self::Stream(stream) => stream.try_recv(),
         }
     }
 
@@ -45,6 +65,7 @@ impl Wire {
     pub fn unread(&self, octets: Chunk) {
         match self {
             Self::Plain(socket) => socket.unread(octets),
+            Self::Stream(stream) => stream.unread(octets),
         }
     }
 
@@ -52,6 +73,7 @@ impl Wire {
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Plain(socket) => socket.is_quiet(),
+            Self::Stream(stream) => stream.is_quiet(),
         }
     }
 
@@ -59,6 +81,7 @@ impl Wire {
     pub async fn failed(&self) {
         match self {
             Self::Plain(socket) => socket.failed().await,
+            Self::Stream(stream) => stream.failed().await,
         }
     }
 
@@ -75,6 +98,7 @@ impl Wire {
     pub fn begin_send(&self, octets: SendBuf) {
         match self {
             Self::Plain(socket) => socket.begin_send(octets),
+            Self::Stream(stream) => stream.begin_send(octets),
         }
     }
 
@@ -85,6 +109,7 @@ impl Wire {
     pub async fn flush(&self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.flush().await,
+            Self::Stream(stream) => stream.flush().await,
         }
     }
 
@@ -92,13 +117,28 @@ impl Wire {
     pub fn sent(&self) -> u64 {
         match self {
             Self::Plain(socket) => socket.sent(),
+            Self::Stream(stream) => stream.sent(),
         }
+    }
+
+    /// Octets that were to be sent and have not left.
+    pub fn unsent(&self) -> usize {
+        match self {
+            Self::Plain(socket) => socket.unsent(),
+            Self::Stream(stream) => stream.unsent(),
+        }
+    }
+
+    /// The trailers behind what was received, where the wire has them apart: lines, the empty one last. Once.
+    pub fn take_trailers(&self) -> Option<Vec<u8>> {
+        self.stream()?.take_trailers()
     }
 
     /// Octets of payload received so far.
     pub fn received(&self) -> u64 {
         match self {
             Self::Plain(socket) => socket.received(),
+            Self::Stream(stream) => stream.received(),
         }
     }
 
@@ -106,13 +146,16 @@ impl Wire {
     pub fn acknowledged(&self) -> Option<u64> {
         match self {
             Self::Plain(socket) => socket.acknowledged(),
+            // What has left the codec is the measure: a window that opens is no progress.
+            Self::Stream(_) => None,
         }
     }
 
-    /// Has the close reset the connection.
+    /// Has the drop of it reset the connection, or the stream.
     pub fn set_linger_reset(&self) {
         match self {
             Self::Plain(socket) => socket.set_linger_reset(),
+            Self::Stream(stream) => stream.reset(::h2::Reason::INTERNAL_ERROR),
         }
     }
 
@@ -123,14 +166,26 @@ impl Wire {
     pub async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.shutdown(how).await,
+            Self::Stream(stream) => {
+                stream.end(Vec::new());
+                Ok(())
+            }
         }
     }
-}
 
-impl AsFd for Wire {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    /// [`Wire::recv`] for who polls.
+    pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         match self {
-            Self::Plain(socket) => socket.as_fd(),
+            Self::Plain(socket) => socket.poll_recv(cx),
+            Self::Stream(stream) => stream.poll_recv(cx),
+        }
+    }
+
+    /// Ready once no more than `left` octets of what was started are unsent.
+    pub fn poll_flush(&self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => socket.poll_flush(cx, left),
+            Self::Stream(stream) => stream.poll_flush(cx, left),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! A raw client: writes exactly the octets it is given, reads strictly, knows how a connection ended.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use crate::message::{Bad, Response, Wire};
 use crate::process;
+use crate::tls::{Connector, Pipe};
 use crate::wait::SOON;
 
 /// How a peer ended a connection.
@@ -15,11 +16,13 @@ pub enum Ended {
     Closed,
     /// RST.
     Reset,
+    /// FIN without the close_notify of TLS before it.
+    Cut,
 }
 
 /// One connection.
 pub struct Client {
-    wire: Wire<TcpStream>,
+    wire: Wire<Pipe>,
 }
 
 impl Client {
@@ -38,9 +41,21 @@ impl Client {
 
     /// On a connection that the test made.
     pub fn of(stream: TcpStream) -> Self {
-        let client = Self { wire: Wire::new(stream) };
+        Self::through(Pipe::plain(stream))
+    }
+
+    /// Through a pipe that the test made.
+    pub fn through(pipe: Pipe) -> Self {
+        let client = Self { wire: Wire::new(pipe) };
         client.patience(SOON);
         client
+    }
+
+    /// Connects with TLS.
+    #[track_caller]
+    pub fn connect_tls(address: SocketAddr, connector: &Connector) -> Self {
+        let pipe = connector.connect(address).unwrap_or_else(|e| panic!("TLS to {address}: {e}"));
+        Self::through(pipe)
     }
 
     /// The same from a local address: on loopback, one of as many clients as 127.0.0.0/8 has addresses.
@@ -62,12 +77,16 @@ impl Client {
 
     /// Sets the deadline of later reads and writes.
     pub fn patience(&self, limit: Duration) {
-        self.stream().set_read_timeout(Some(limit)).expect("a receive timeout");
-        self.stream().set_write_timeout(Some(limit)).expect("a send timeout");
+        self.pipe().patience(limit);
     }
 
     /// The socket.
     pub fn stream(&self) -> &TcpStream {
+        self.pipe().tcp()
+    }
+
+    /// What it speaks through.
+    pub fn pipe(&self) -> &Pipe {
         self.wire.stream()
     }
 
@@ -79,7 +98,7 @@ impl Client {
 
     /// Writes octets as they stand; the peer may have gone.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.stream().write_all(bytes)
+        self.pipe().write_all(bytes)
     }
 
     /// Writes in two segments, cut at `at`. The second leaves once the peer has read the first, so that its reads
@@ -94,18 +113,7 @@ impl Client {
             if self.try_write(part).is_err() {
                 return;
             }
-            self.wait_taken();
-        }
-    }
-
-    /// Waits until the peer has taken all octets out of its socket, if the kernel tells.
-    fn wait_taken(&self) {
-        let (Ok(local), Ok(peer)) = (self.stream().local_addr(), self.stream().peer_addr()) else {
-            return;
-        };
-        let deadline = Instant::now() + Duration::from_millis(200);
-        while process::unread_octets(peer, local).is_some_and(|n| n > 0) && Instant::now() < deadline {
-            std::thread::yield_now();
+            process::wait_taken(self.stream());
         }
     }
 
@@ -159,10 +167,11 @@ impl Client {
         let mut rest = self.wire.pending().to_vec();
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            match self.stream().read(&mut buffer) {
+            match self.pipe().receive(&mut buffer) {
                 Ok(0) => return (rest, Ended::Closed),
                 Ok(n) => rest.extend(&buffer[..n]),
                 Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return (rest, Ended::Reset),
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return (rest, Ended::Cut),
                 Err(e) => panic!("the connection did not end: {e}; read {} octets", rest.len()),
             }
         }
@@ -176,14 +185,14 @@ impl Client {
         matches!(outcome, Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
     }
 
-    /// Sends FIN and keeps reading.
+    /// Sends FIN, with TLS after close_notify, and keeps reading.
     pub fn half_close(&self) {
-        self.stream().shutdown(Shutdown::Write).expect("shutdown");
+        self.pipe().half_close().expect("shutdown");
     }
 
     /// Sends RST.
     pub fn reset(self) {
-        reset(self.wire.stream());
+        reset(self.stream());
     }
 }
 

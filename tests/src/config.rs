@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::dir::Dir;
 use crate::ports::Port;
+use crate::tls::Identity;
 use crate::weir::Weir;
 
 /// A config in the making, with the directory and the ports that it reserves.
@@ -16,7 +17,9 @@ pub struct Config {
     pub(crate) under: Vec<String>,
     address: IpAddr,
     top: String,
+    keys: String,
     listener: String,
+    tls: String,
     tables: String,
     workers: u32,
 }
@@ -38,7 +41,9 @@ impl Config {
             under: Vec::new(),
             address: Ipv4Addr::LOCALHOST.into(),
             top: String::new(),
+            keys: String::new(),
             listener: String::new(),
+            tls: String::new(),
             tables: String::new(),
             workers: 1,
         }
@@ -59,6 +64,39 @@ impl Config {
     pub fn listener(mut self, toml: &str) -> Self {
         let _ = writeln!(self.listener, "{toml}");
         self
+    }
+
+    /// Lets listener `web` speak HTTP/2 to who begins with its preface.
+    pub fn h2c(mut self) -> Self {
+        let _ = writeln!(self.keys, "h2c = true");
+        self
+    }
+
+    /// Lets listener `web` speak TLS with these certificates, which stand in the test's directory as `tls/N.crt` and
+    /// `tls/N.key`.
+    pub fn secured(self, identities: &[&Identity]) -> Self {
+        self.secured_with(identities, "")
+    }
+
+    /// The same with keys of its own in `[listener.tls]`.
+    pub fn secured_with(mut self, identities: &[&Identity], keys: &str) -> Self {
+        let entries: Vec<_> =
+            identities.iter().enumerate().map(|(n, identity)| self.certificate(n, identity)).collect();
+        let _ = writeln!(self.keys, "protocol = \"https\"");
+        let _ = writeln!(self.tls, "[listener.tls]\ncertificates = [{}]\n{keys}", entries.join(", "));
+        self
+    }
+
+    /// Writes a certificate and its key, and says what `certificates` holds for it.
+    fn certificate(&self, number: usize, identity: &Identity) -> String {
+        let cert = self.dir.write(&format!("tls/{number}.crt"), identity.certificate_pem());
+        let key = self.dir.write(&format!("tls/{number}.key"), identity.key_pem());
+        format!("{{ cert = \"{}\", key = \"{}\" }}", cert.display(), key.display())
+    }
+
+    /// Writes a file into the test's directory, and says where it stands.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        self.dir.write(name, content).display().to_string()
     }
 
     /// Leaves the kernel half out: loading it takes memory for a moment, which is not a test's subject.
@@ -139,14 +177,14 @@ impl Config {
 
     /// The document.
     pub fn text(&self) -> String {
-        let Self { top, listener, tables, workers, .. } = self;
+        let Self { top, keys, listener, tls, tables, workers, .. } = self;
         let (web, management) = (self.web(), self.management.address());
         let log = self.dir.join("access.log");
         format!(
             "version = 1\nworkers = {workers}\n{top}\n\
              [management]\nlisten = [\"{management}\"]\n\n\
              [[access_log]]\nname = \"test\"\nformat = \"json\"\noutput = \"file\"\npath = \"{}\"\nflush = \"10ms\"\n\n\
-             [[listener]]\nname = \"web\"\nbind = \"{web}\"\n{listener}\n{tables}",
+             [[listener]]\nname = \"web\"\nbind = \"{web}\"\n{keys}{listener}\n{tls}\n{tables}",
             log.display()
         )
     }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use crate::message::Request;
 use crate::script::Conn;
+use crate::tls::{Acceptor, Pipe};
 use crate::wait;
 
 /// What an origin has seen on all its connections.
@@ -17,6 +18,7 @@ pub struct Record {
     octets: AtomicUsize,
     requests: Mutex<Vec<Request>>,
     malformed: Mutex<Vec<String>>,
+    refused: Mutex<Vec<String>>,
 }
 
 impl Record {
@@ -31,12 +33,17 @@ impl Record {
     pub(crate) fn malformed(&self, what: String) {
         self.malformed.lock().expect("record").push(what);
     }
+
+    fn refused(&self, error: &std::io::Error) {
+        self.refused.lock().expect("record").push(error.to_string());
+    }
 }
 
 /// The origin. Dropping it closes its listener; connections end with their scripts.
 pub struct Origin {
     address: SocketAddr,
     record: Arc<Record>,
+    secured: bool,
     stopping: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -49,11 +56,23 @@ impl Origin {
 
     /// The same on a listener that the test made.
     pub fn listening(listener: TcpListener, script: impl Fn(Conn, usize) + Send + Sync + 'static) -> Self {
-        let address = listener.local_addr().expect("an address");
+        Self::started(listener, None, script)
+    }
+
+    /// The same within TLS. A handshake that fails is a connection without a script.
+    pub fn secured(tls: Acceptor, script: impl Fn(Conn, usize) + Send + Sync + 'static) -> Self {
+        Self::started(TcpListener::bind("127.0.0.1:0").expect("bind"), Some(tls), script)
+    }
+
+    fn started<S>(listener: TcpListener, tls: Option<Acceptor>, script: S) -> Self
+    where
+        S: Fn(Conn, usize) + Send + Sync + 'static,
+    {
+        let (address, secured) = (listener.local_addr().expect("an address"), tls.is_some());
         let (record, stopping) = (Arc::new(Record::default()), Arc::new(AtomicBool::new(false)));
         let (seen, stop) = (record.clone(), stopping.clone());
-        let acceptor = std::thread::spawn(move || accept(&listener, &seen, &stop, &Arc::new(script)));
-        Self { address, record, stopping, acceptor: Some(acceptor) }
+        let acceptor = std::thread::spawn(move || accept(&listener, tls, &seen, &stop, &Arc::new(script)));
+        Self { address, record, secured, stopping, acceptor: Some(acceptor) }
     }
 
     /// Gives every request this answer, on kept connections.
@@ -84,9 +103,14 @@ impl Origin {
         self.address
     }
 
-    /// `http://ADDRESS`.
+    /// `http://ADDRESS`, `https://ADDRESS` within TLS.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http{}://{}", if self.secured { "s" } else { "" }, self.address)
+    }
+
+    /// Whether it speaks within TLS.
+    pub fn is_secured(&self) -> bool {
+        self.secured
     }
 
     /// The requests it has read, in order of arrival.
@@ -120,6 +144,11 @@ impl Origin {
         self.record.malformed.lock().expect("record").clone()
     }
 
+    /// Handshakes of TLS that failed, and why.
+    pub fn refused(&self) -> Vec<String> {
+        self.record.refused.lock().expect("record").clone()
+    }
+
     /// Waits until it has read `n` requests.
     #[track_caller]
     pub fn wait_requests(&self, n: usize) {
@@ -138,7 +167,7 @@ impl Drop for Origin {
     }
 }
 
-fn accept<S>(listener: &TcpListener, record: &Arc<Record>, stop: &AtomicBool, script: &Arc<S>)
+fn accept<S>(listener: &TcpListener, tls: Option<Acceptor>, record: &Arc<Record>, stop: &AtomicBool, script: &Arc<S>)
 where
     S: Fn(Conn, usize) + Send + Sync + 'static,
 {
@@ -149,9 +178,16 @@ where
         let Ok(stream) = stream else { continue };
         let number = record.accepted.fetch_add(1, Ordering::SeqCst);
         record.open.fetch_add(1, Ordering::SeqCst);
-        let (script, record) = (script.clone(), record.clone());
+        let (script, record, tls) = (script.clone(), record.clone(), tls.clone());
         std::thread::spawn(move || {
-            script(Conn::new(stream, record.clone()), number);
+            let pipe = match tls {
+                Some(tls) => tls.accept(stream),
+                None => Ok(Pipe::plain(stream)),
+            };
+            match pipe {
+                Ok(pipe) => script(Conn::new(pipe, record.clone()), number),
+                Err(e) => record.refused(&e),
+            }
             record.open.fetch_sub(1, Ordering::SeqCst);
         });
     }

@@ -1,8 +1,9 @@
 //! What the kernel knows of a process and of a connection.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -76,6 +77,17 @@ pub fn raise_descriptor_limit() -> u64 {
     rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// Waits until the peer of a connection on this machine has taken all octets out of its socket, if the kernel tells.
+pub fn wait_taken(stream: &TcpStream) {
+    let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else {
+        return;
+    };
+    let deadline = Instant::now() + Duration::from_millis(200);
+    while unread_octets(peer, local).is_some_and(|n| n > 0) && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+}
+
 /// Octets that wait unread in the socket at `local` that is connected to `remote`; `None` if there is no such socket,
 /// or the kernel does not tell.
 pub fn unread_octets(local: SocketAddr, remote: SocketAddr) -> Option<u32> {
@@ -123,7 +135,7 @@ fn inet_diag(local: SocketAddrV4, remote: SocketAddrV4) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpListener;
 
     #[test]
     fn unread_octets_of_a_connection_are_counted() {

@@ -1,14 +1,17 @@
 //! What a scripted origin does on one connection, and the gate on which a test holds it.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::ErrorKind;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use crate::client::{Ended, reset};
 use crate::message::{Bad, Request, Wire};
 use crate::origin::Record;
+use crate::tls::Pipe;
 use crate::wait::SOON;
+
+/// How long a script may wait for anything.
+const LONG: Duration = Duration::from_secs(60);
 
 /// A door that is shut until the test opens it. Clones are the same door.
 #[derive(Clone, Default)]
@@ -35,34 +38,25 @@ impl Gate {
 
 /// One connection that an origin accepted, as its script handles it. Every octet read is in the origin's record.
 pub struct Conn {
-    wire: Wire<Recorder>,
+    wire: Wire<Pipe>,
     record: Arc<Record>,
-}
-
-/// Reads of a connection, recorded.
-struct Recorder {
-    stream: TcpStream,
-    record: Arc<Record>,
-}
-
-impl Read for Recorder {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let length = self.stream.read(buffer)?;
-        self.record.octets(&buffer[..length]);
-        Ok(length)
-    }
 }
 
 impl Conn {
-    pub(crate) fn new(stream: TcpStream, record: Arc<Record>) -> Self {
-        stream.set_nodelay(true).expect("TCP_NODELAY");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a receive timeout");
-        stream.set_write_timeout(Some(Duration::from_secs(60))).expect("a send timeout");
-        Self { wire: Wire::new(Recorder { stream, record: record.clone() }), record }
+    pub(crate) fn new(pipe: Pipe, record: Arc<Record>) -> Self {
+        pipe.tcp().set_nodelay(true).expect("TCP_NODELAY");
+        pipe.patience(LONG);
+        Self { wire: Wire::new(pipe.recorded(record.clone())), record }
     }
 
-    fn stream(&self) -> &TcpStream {
-        &self.wire.stream().stream
+    /// The connection itself, with what of it was read too far, for another protocol.
+    pub(crate) fn into_parts(self) -> (Wire<Pipe>, Arc<Record>) {
+        (self.wire, self.record)
+    }
+
+    /// What it speaks through.
+    pub fn pipe(&self) -> &Pipe {
+        self.wire.stream()
     }
 
     /// The next request, whole; `None` once the peer has closed or reset. A malformed one fails the test that asks.
@@ -103,7 +97,7 @@ impl Conn {
 
     /// Writes octets as they stand; false if the peer has gone.
     pub fn send(&self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream().write_all(bytes.as_ref()).is_ok()
+        self.pipe().write_all(bytes.as_ref()).is_ok()
     }
 
     /// Writes each part as a segment of its own.
@@ -114,12 +108,13 @@ impl Conn {
     /// Waits until the peer ends the connection; says how, `None` if it has not after [`SOON`]. What it sends until
     /// then is read and recorded.
     pub fn ended(&mut self) -> Option<Ended> {
-        self.stream().set_read_timeout(Some(SOON)).expect("a receive timeout");
+        self.pipe().patience(SOON);
         loop {
             match self.wire.fill() {
                 Ok(0) => return Some(Ended::Closed),
                 Ok(_) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return Some(Ended::Reset),
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => return Some(Ended::Reset),
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Some(Ended::Cut),
                 Err(_) => return None,
             }
         }
@@ -127,27 +122,37 @@ impl Conn {
 
     /// Whether nothing arrives within `window`, not even the end.
     pub fn silent_for(&mut self, window: Duration) -> bool {
-        self.stream().set_read_timeout(Some(window)).expect("a receive timeout");
+        self.pipe().patience(window);
         let outcome = self.wire.fill();
-        self.stream().set_read_timeout(Some(Duration::from_secs(60))).expect("a receive timeout");
-        matches!(outcome, Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
+        self.pipe().patience(LONG);
+        matches!(outcome, Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
-    /// Sends FIN and keeps reading.
+    /// Sends FIN, with TLS after close_notify, and keeps reading.
     pub fn half_close(&self) {
-        let _ = self.stream().shutdown(Shutdown::Write);
+        let _ = self.pipe().half_close();
+    }
+
+    /// Ends with FIN alone, which cuts TLS off.
+    pub fn cut(mut self) {
+        let _ = self.pipe().cut();
+        self.read_away();
     }
 
     /// Sends RST.
     pub fn reset(self) {
-        reset(self.stream());
+        reset(self.pipe().tcp());
     }
 
     /// Sends FIN in order, after what was written: everything the peer has sent is read first, because closing over
     /// unread octets would be an RST.
     pub fn close(mut self) {
         self.half_close();
-        let _ = self.stream().set_read_timeout(Some(Duration::from_secs(1)));
+        self.read_away();
+    }
+
+    fn read_away(&mut self) {
+        self.pipe().patience(Duration::from_secs(1));
         while self.wire.fill().is_ok_and(|n| n > 0) {}
     }
 }

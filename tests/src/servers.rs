@@ -3,10 +3,11 @@
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::dir::Dir;
 use crate::ports::Port;
-use crate::program::{Running, find};
+use crate::program::{Running, find, finish};
 use crate::wait;
 
 /// A real origin, killed on drop.
@@ -37,13 +38,23 @@ impl Server {
 /// nginx in one process; `locations` go into its server block, files are served from `root`.
 #[track_caller]
 pub fn nginx(root: &Path, locations: &str) -> Server {
+    nginx_on(root, "", locations)
+}
+
+/// nginx that speaks HTTP/2 by prior knowledge.
+#[track_caller]
+pub fn nginx_h2(root: &Path) -> Server {
+    nginx_on(root, " http2", "")
+}
+
+fn nginx_on(root: &Path, listen: &str, locations: &str) -> Server {
     let (port, dir) = (Port::reserve(), Dir::new());
     let config = format!(
         "daemon off; master_process off; pid nginx.pid; error_log stderr warn; worker_rlimit_nofile 16384;\n\
          events {{ worker_connections 8192; }}\n\
          http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f;\n\
          uwsgi_temp_path u; scgi_temp_path s; client_max_body_size 2g; keepalive_requests 1000000;\n\
-         server {{ listen 127.0.0.1:{} backlog=8192; root {}; {locations} }} }}\n",
+         server {{ listen 127.0.0.1:{}{listen} backlog=8192; root {}; {locations} }} }}\n",
         port.number(),
         root.display()
     );
@@ -73,6 +84,29 @@ pub fn node(handler: &str) -> Server {
     );
     let file = dir.write("origin.js", script);
     Server::started(port, dir, Command::new(find("node")).arg(file))
+}
+
+/// The Python that Debian's packages of modules belong to, whichever other one is in PATH.
+const SYSTEM_PYTHON: &str = "/usr/bin/python3";
+
+/// A script for that Python; its first argument is the address where it must listen.
+#[track_caller]
+pub fn system_python(script: &str) -> Server {
+    let (port, dir) = (Port::reserve(), Dir::new());
+    let file = dir.write("server.py", script);
+    let mut command = Command::new(SYSTEM_PYTHON);
+    command.arg(file).arg(port.address().to_string());
+    Server::started(port, dir, &mut command)
+}
+
+/// Runs a script to its end, which must be a good one; gives what it wrote.
+#[track_caller]
+pub fn run_system_python(script: &str, args: &[&str], limit: Duration) -> String {
+    let dir = Dir::new();
+    let file = dir.write("client.py", script);
+    let exit = finish(Command::new(SYSTEM_PYTHON).arg(file).args(args), limit);
+    assert_eq!(exit.code, Some(0), "{args:?}\n{}\n{}", exit.stdout, exit.stderr);
+    exit.stdout
 }
 
 #[cfg(test)]

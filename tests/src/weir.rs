@@ -11,9 +11,11 @@ use serde_json::Value;
 use crate::client::Client;
 use crate::config::Config;
 use crate::exchange::{get, manage, request};
+use crate::h2::Peer;
 use crate::message::Response;
 use crate::metrics::Metrics;
 use crate::process::Process;
+use crate::tls::Connector;
 use crate::wait;
 
 /// Where the binary is: `WEIR_BIN`, or beside this test in the target directory. `cargo xtask test` builds it there.
@@ -140,6 +142,28 @@ impl Weir {
     #[track_caller]
     pub fn client(&self) -> Client {
         Client::connect(self.web())
+    }
+
+    /// A connection to listener `web` with TLS.
+    #[track_caller]
+    pub fn client_tls(&self, connector: &Connector) -> Client {
+        Client::connect_tls(self.web(), connector)
+    }
+
+    /// An HTTP/2 connection to listener `web` by prior knowledge, with greetings exchanged.
+    #[track_caller]
+    pub fn h2(&self) -> Peer {
+        let mut peer = Peer::connect(self.web());
+        peer.greet(&[]);
+        peer
+    }
+
+    /// The same with TLS, which must agree on h2.
+    #[track_caller]
+    pub fn h2_tls(&self, connector: &Connector) -> Peer {
+        let mut peer = Peer::connect_tls(self.web(), connector);
+        peer.greet(&[]);
+        peer
     }
 
     /// GETs a path of listener `web`.

@@ -5,6 +5,8 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use super::Pool;
 
 /// One buffer. While `lent`, the kernel writes behind the octets that are `used`; chunks only cover used octets.
@@ -25,6 +27,7 @@ enum Home {
     /// The pool's address; the pool lives as long as a chunk of it, see [`BlockRef::first`].
     Pool(Cell<*const Pool>),
     Own(#[expect(dead_code, reason = "kept for its memory")] Vec<u8>),
+    Shared(#[expect(dead_code, reason = "kept for its memory")] Bytes),
 }
 
 impl Block {
@@ -68,6 +71,15 @@ impl BlockRef {
         (Self(NonNull::from(Box::leak(block))), memory)
     }
 
+    /// A reference to octets that others may read too, and nobody writes any more.
+    pub(super) fn shared(octets: Bytes) -> (Self, NonNull<u8>) {
+        let memory = NonNull::new(octets.as_ptr().cast_mut()).unwrap_or(NonNull::dangling());
+        let size = u32::try_from(octets.len()).unwrap_or(u32::MAX);
+        let block = Box::new(Block { home: Home::Shared(octets), ..Block::of_pool(0, size, memory) });
+        block.readers.set(1);
+        (Self(NonNull::from(Box::leak(block))), memory)
+    }
+
     fn block(&self) -> &Block {
         // SAFETY: a block lives while it has readers: a vector's until its last `BlockRef` frees it, a pool's as long
         // as its pool, of which a block with readers holds a count. Nobody holds `&mut Block`.
@@ -102,8 +114,8 @@ impl Drop for BlockRef {
                 let pool = unsafe { Rc::from_raw(home.get()) };
                 pool.unread(block);
             }
-            // SAFETY: leaked by `own`, and this was its last reference.
-            Home::Own(_) => drop(unsafe { Box::from_raw(self.0.as_ptr()) }),
+            // SAFETY: leaked by `own` or `shared`, and this was its last reference.
+            Home::Own(_) | Home::Shared(_) => drop(unsafe { Box::from_raw(self.0.as_ptr()) }),
         }
     }
 }

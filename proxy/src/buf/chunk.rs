@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 
+use bytes::Bytes;
+
 use super::block::BlockRef;
 
 /// Octets that live in a provided buffer (or in a vector): cheap to clone and to split, never copied. The buffer goes
@@ -87,6 +89,16 @@ impl From<Vec<u8>> for Chunk {
     }
 }
 
+impl From<Bytes> for Chunk {
+    /// Takes them over without copying; the first 4 GiB, if there should be more.
+    fn from(octets: Bytes) -> Self {
+        let len = u32::try_from(octets.len()).unwrap_or(u32::MAX);
+        let (block, at) = BlockRef::shared(octets);
+        // SAFETY: memory that nobody writes while the `Bytes` exists, which the block holds.
+        unsafe { Self::new(block, at, len) }
+    }
+}
+
 impl fmt::Debug for Chunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Chunk(\"{}\")", self.escape_ascii())
@@ -110,6 +122,15 @@ mod tests {
         assert!(rest.is_empty());
         drop(rest);
         assert_eq!(&*head, b"hello");
+    }
+
+    #[test]
+    fn shared_octets_are_taken_over_as_they_lie() {
+        let all = Bytes::from(b"hello world".to_vec());
+        let at = all[6..].as_ptr();
+        let chunk = Chunk::from(all.slice(6..));
+        drop(all);
+        assert_eq!((&*chunk, chunk.as_ptr()), (&b"world"[..], at));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use super::Chunk;
 /// Vectors kept for [`spare_vec`], and the largest one worth keeping.
 const SPARE_MAX: usize = 256;
 const SPARE_CAPACITY_MAX: usize = 16 << 10;
+/// Room for octets that are copied one after the other.
+const COPY_MIN: usize = 4 << 10;
 
 thread_local! {
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -94,6 +96,53 @@ impl SendBuf {
         self.len += other.len;
         self.parts.append(&mut other.parts);
         other.len = 0;
+    }
+
+    /// Takes out the first part, if that is a vector of its own.
+    pub fn take_vec(&mut self) -> Option<Vec<u8>> {
+        if !matches!(self.parts.first(), Some(Part::Vec(_))) {
+            return None;
+        }
+        let Part::Vec(first) = self.parts.remove(0) else { return None };
+        self.len -= first.len();
+        Some(first)
+    }
+
+    /// Appends octets by copying them, to the last part where that is a vector of its own with room for them.
+    pub fn copy(&mut self, octets: &[u8]) {
+        if let Some(Part::Vec(last)) = self.parts.last_mut()
+            && last.capacity() - last.len() >= octets.len()
+        {
+            last.extend_from_slice(octets);
+            self.len += octets.len();
+            return;
+        }
+        let mut part = spare_vec();
+        part.reserve(octets.len().max(COPY_MIN));
+        part.extend_from_slice(octets);
+        self.push_vec(part);
+    }
+
+    /// Part `at` of its parts: those in the place of parts that were let go of are empty.
+    pub(super) fn part(&self, at: usize) -> &[u8] {
+        self.parts.get(at).map_or(b"", Part::octets)
+    }
+
+    /// Part `at`, if it is received octets, which can be shared.
+    pub(super) fn chunk(&self, at: usize) -> Option<&Chunk> {
+        match self.parts.get(at) {
+            Some(Part::Chunk(chunk)) => Some(chunk),
+            _ => None,
+        }
+    }
+
+    /// Lets go of part `at` before the others.
+    pub(super) fn let_go(&mut self, at: usize) {
+        if let Some(part) = self.parts.get_mut(at)
+            && let Part::Vec(vec) = std::mem::replace(part, Part::Static(b""))
+        {
+            keep_spare(vec);
+        }
     }
 
     /// The parts as slices, in order.
@@ -202,6 +251,18 @@ mod tests {
         }
         all.views(0, 2, &mut views);
         assert_eq!(views.len(), 2);
+    }
+
+    #[test]
+    fn copied_octets_share_a_part() {
+        let mut all = SendBuf::new();
+        for octets in [&b"ab"[..], b"cd"] {
+            all.copy(octets);
+        }
+        all.push_static(b"ef");
+        all.copy(b"gh");
+        assert_eq!(all.slices().collect::<Vec<_>>(), [&b"abcd"[..], b"ef", b"gh"]);
+        assert_eq!(all.len(), 8);
     }
 
     #[test]

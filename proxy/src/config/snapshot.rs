@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::raw::{Compression, ErrorPages, Limits, Retry, Timeouts};
+use super::raw::{Compression, ErrorPages, Http2, Limits, Retry, Timeouts};
 use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::{Document, Problems};
 use crate::files::{LogSettings, Output};
@@ -57,6 +57,10 @@ pub struct ListenerPlan {
     pub rules: Rules,
     /// The header that carries the request's id.
     pub request_id_header: Box<str>,
+    /// Manners of HTTP/2.
+    pub http2: Http2,
+    /// Whether HTTP/2 may be spoken without TLS.
+    pub h2c: bool,
 }
 
 /// What holds for a route.
@@ -118,6 +122,8 @@ impl Snapshot {
             name: listener.name.as_str().into(),
             rules: rules(&document, listener, None, &mut pages, problems),
             request_id_header: listener.request_id_header.as_str().into(),
+            http2: Http2::resolve(&document, listener),
+            h2c: listener.h2c,
         });
         let listeners = listeners.collect();
         let mut slots = Vec::new();

@@ -78,6 +78,11 @@ impl Chunked {
         Self { state, position: 0, extensions: 0, underscore, trailers: Trailers::default() }
     }
 
+    /// Behind the last chunk of a body that had none.
+    pub(crate) fn trailers_only(underscore: Underscore) -> Self {
+        Self { state: State::Trailers { line: 0 }, ..Self::new(underscore) }
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }

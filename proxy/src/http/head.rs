@@ -2,6 +2,7 @@
 
 use super::body::BodyLength;
 use super::fields::{Field, Fields, Span};
+use super::h2::Incoming;
 use super::host::Host;
 use super::path::{self, Paths};
 use super::query::{Pairs, query_pairs};
@@ -19,6 +20,8 @@ pub enum Version {
     /// HTTP/1.1
     #[default]
     Http11,
+    /// HTTP/2
+    Http2,
 }
 
 impl Version {
@@ -27,6 +30,7 @@ impl Version {
         match self {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2",
         }
     }
 }
@@ -108,6 +112,7 @@ pub(crate) struct Options {
     pub(crate) upgrade: bool,
     pub(crate) expect_continue: bool,
     pub(crate) te_trailers: bool,
+    pub(crate) extended: bool,
 }
 
 impl Head {
@@ -159,7 +164,7 @@ impl Head {
     /// Whether the client lets the connection live on after this exchange (RFC 9112 section 9.3).
     pub fn keep_alive(&self) -> bool {
         match self.line.version {
-            Version::Http11 => !self.options.close,
+            Version::Http11 | Version::Http2 => !self.options.close,
             Version::Http10 => self.options.keep_alive && !self.options.close,
         }
     }
@@ -169,9 +174,28 @@ impl Head {
         self.options.expect_continue
     }
 
-    /// Whether the client takes trailers: `TE: trailers`.
+    /// Whether the client takes trailers: `TE: trailers`; HTTP/2 always does.
+    pub fn takes_trailers(&self) -> bool {
+        self.options.te_trailers || self.line.version == Version::Http2
+    }
+
+    /// Whether `TE: trailers` is said.
     pub fn te_trailers(&self) -> bool {
         self.options.te_trailers
+    }
+
+    /// Whether it came as an extended CONNECT (RFC 8441): a success then is a tunnel.
+    pub fn is_extended(&self) -> bool {
+        self.options.extended
+    }
+
+    /// Makes of a parsed head that spelled one of HTTP/2 what it was: `ends` says that its stream did.
+    pub fn carry(&mut self, incoming: Incoming, ends: bool) {
+        self.line.version = Version::Http2;
+        self.options.extended = incoming.extended;
+        if self.body == BodyLength::None && !ends && !incoming.tunnel {
+            self.body = BodyLength::UntilClose;
+        }
     }
 
     /// The host: lower case, no port, no trailing dot, IPv6 in brackets and canonical; empty in HTTP/1.0 without Host.

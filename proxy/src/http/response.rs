@@ -93,7 +93,7 @@ impl ResponseHead {
     /// Whether the upstream lets the connection live on; its body must also have an end of its own.
     pub fn keep_alive(&self) -> bool {
         match self.version {
-            Version::Http11 => !self.close,
+            Version::Http11 | Version::Http2 => !self.close,
             Version::Http10 => self.keep_alive && !self.close,
         }
     }

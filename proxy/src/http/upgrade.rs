@@ -16,7 +16,7 @@ impl<'a> WebSocket<'a> {
     pub(crate) fn offered(request: &Request<'a>) -> Option<Self> {
         let head = request.head;
         let plain_get =
-            head.verb() == Method::Get && head.version() == Version::Http11 && head.body() == BodyLength::None;
+            head.verb() == Method::Get && head.version() >= Version::Http11 && head.body() == BodyLength::None;
         if !head.options.upgrade || !plain_get || head.fields.is_repeated(Known::SecWebSocketKey) {
             return None;
         }

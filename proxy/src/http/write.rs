@@ -64,11 +64,11 @@ pub struct ResponseOut<'a> {
 }
 
 /// How a response body is framed for a client. HTTP/1.0 knows no chunks: there the connection's end ends it, and
-/// [`Connection::Close`] must be said (RFC 9112 sections 6.1 and 6.3).
+/// [`Connection::Close`] must be said (RFC 9112 sections 6.1 and 6.3). In HTTP/2 the stream's end ends it.
 pub fn client_body(upstream: BodyLength, version: Version) -> BodyLength {
     match (upstream, version) {
         (BodyLength::Chunked | BodyLength::UntilClose, Version::Http11) => BodyLength::Chunked,
-        (BodyLength::Chunked | BodyLength::UntilClose, Version::Http10) => BodyLength::UntilClose,
+        (BodyLength::Chunked | BodyLength::UntilClose, Version::Http10 | Version::Http2) => BodyLength::UntilClose,
         (known, _) => known,
     }
 }
@@ -109,7 +109,11 @@ pub fn write_request_head(out: &mut Vec<u8>, head: &RequestOut<'_>) {
     let mut own = |name: &[u8], value: &[&[u8]]| own_line(out, head.edits, name, value);
     head.forwarding.lines(request.authority(), spoken & request.head.fields.present(), &mut own);
     // RFC 9110 section 7.6.3: the version is the one that was received.
-    let received: &[u8] = if request.version() == Version::Http11 { b"1.1 " } else { b"1.0 " };
+    let received: &[u8] = match request.version() {
+        Version::Http10 => b"1.0 ",
+        Version::Http11 => b"1.1 ",
+        Version::Http2 => b"2.0 ",
+    };
     own(b"Via", &[received, PSEUDONYM]);
     own(head.request_id.0, &[head.request_id.1]);
     added(out, head.edits);
@@ -160,8 +164,10 @@ pub fn write_response_head(out: &mut Vec<u8>, head: &ResponseOut<'_>) {
 fn response_connection(out: &mut Vec<u8>, head: &ResponseOut<'_>) {
     let ends = head.connection == Connection::Close || head.body == BodyLength::UntilClose;
     let line: &[u8] = match (head.connection, head.version) {
-        _ if ends => b"Connection: close\r\n",
         (Connection::Upgrade, _) => UPGRADE,
+        // RFC 9113 section 8.2.2: nothing is said of a connection that others share.
+        (_, Version::Http2) => b"",
+        _ if ends => b"Connection: close\r\n",
         (_, Version::Http10) => b"Connection: keep-alive\r\n",
         (_, Version::Http11) => b"",
     };
@@ -284,8 +290,13 @@ pub fn write_chunk_end(out: &mut Vec<u8>) {
 /// Appends the last chunk, the trailers and the end of the body.
 pub fn write_last_chunk<'t>(out: &mut Vec<u8>, trailers: impl IntoIterator<Item = (&'t [u8], &'t [u8])>) {
     out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers {
+    write_fields(out, trailers);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a line for each field.
+pub fn write_fields<'t>(out: &mut Vec<u8>, fields: impl IntoIterator<Item = (&'t [u8], &'t [u8])>) {
+    for (name, value) in fields {
         put(out, &[name, b": ", value, b"\r\n"]);
     }
-    out.extend_from_slice(b"\r\n");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Flow, Lease, Place};
 use crate::base::{Instant, Reason};
 use crate::ring::{self, Timer};
-use crate::wire::Wire;
+use crate::wire::{Carrier, Wire};
 
 /// A drain lets a connection that has just been used wait so long for one more request: its client may have sent it
 /// already, and would find it reset.
@@ -22,6 +22,8 @@ pub enum Doing {
     Idle(Instant),
     /// Within a request, or waiting for its first.
     Busy,
+    /// Serving any number of requests at once: what it is told, it wants to know at once.
+    Many,
 }
 
 /// What a connection has been told to do.
@@ -40,13 +42,13 @@ pub enum Told {
 pub enum Stopped {
     /// The deadline passed.
     Late,
-    /// Told to finish, while idle.
+    /// Told to finish, while idle or with many requests.
     Finish,
     /// Told to end now.
     Cut,
 }
 
-/// One client connection.
+/// One client connection, or what is one to a request that shares it with others: a stream of HTTP/2.
 pub struct Client {
     /// What control knows it by; ends before the socket does.
     pub flow: Option<Flow>,
@@ -57,7 +59,7 @@ pub struct Client {
     /// The other end; none on a Unix socket.
     pub peer: Option<SocketAddr>,
     /// The other end's address as text; `unix` on a Unix socket.
-    pub peer_text: Box<str>,
+    pub peer_text: Rc<str>,
     /// The listener's port.
     pub port: u16,
     /// Octets received that a request's record has counted.
@@ -72,7 +74,10 @@ pub struct Client {
     /// Why it was told to end.
     cut: Cell<Reason>,
     handshake: Cell<Option<Place>>,
-    _held: Held,
+    /// What it holds of the caps; a stream holds nothing of its own.
+    _held: Option<Held>,
+    /// The connection of a stream.
+    connection: Option<Rc<Client>>,
 }
 
 /// What an accepted connection holds of the caps on connections.
@@ -113,8 +118,39 @@ impl Client {
             told: Cell::new(Told::Nothing),
             cut: Cell::new(Reason::ShutdownCut),
             handshake,
-            _held: held,
+            _held: Some(held),
+            connection: None,
         })
+    }
+
+    /// A stream of `connection`, on which so many requests have begun.
+    pub fn of_stream(connection: &Rc<Self>, stream: Wire) -> Rc<Self> {
+        Rc::new(Self {
+            flow: None,
+            socket: stream,
+            listener: connection.listener.clone(),
+            peer: connection.peer,
+            peer_text: connection.peer_text.clone(),
+            port: connection.port,
+            accounted_in: Cell::new(0),
+            accepted: connection.accepted,
+            requests: Cell::new(connection.requests.get()),
+            timer: Timer::new(),
+            doing: Cell::new(Doing::Busy),
+            told: Cell::new(connection.told.get()),
+            cut: Cell::new(connection.cut.get()),
+            handshake: Cell::new(None),
+            _held: None,
+            connection: Some(connection.clone()),
+        })
+    }
+
+    /// The number by which control knows the connection.
+    pub fn cookie(&self) -> Option<u64> {
+        match &self.connection {
+            Some(connection) => connection.cookie(),
+            None => self.flow.as_ref().map(Flow::cookie),
+        }
     }
 
     /// The peer's address.
@@ -160,16 +196,26 @@ impl Client {
         }
     }
 
+    /// Tells it why its connection ends.
+    pub fn cut_off(&self, reason: Reason) {
+        self.cut.set(reason);
+        self.tell(Told::Cut);
+    }
+
+    /// Moves the deadline of the wait that goes on.
+    pub fn postpone(&self, deadline: Option<Instant>) {
+        self.timer.set(match self.end_of_wait() {
+            Some(end) => Some(end.earliest(deadline)),
+            None => deadline,
+        });
+    }
+
     /// Waits for `what` until `deadline`, or until told to stop.
     ///
     /// # Errors
     /// Why it stopped waiting.
     pub async fn within<T>(&self, deadline: Option<Instant>, what: impl Future<Output = T>) -> Result<T, Stopped> {
-        let end = match self.end_of_wait() {
-            Some(end) => Some(end.earliest(deadline)),
-            None => deadline,
-        };
-        self.timer.set(end);
+        self.postpone(deadline);
         self.timer.race(what).await.map_err(|_| self.stopped())
     }
 
@@ -178,6 +224,7 @@ impl Client {
         match (self.told.get(), self.doing.get()) {
             (Told::Cut, _) => Some(Instant::from_nanos(0)),
             (Told::Finish, Doing::Idle(since)) => Some(since + GRACE),
+            (Told::Finish, Doing::Many) => Some(Instant::from_nanos(0)),
             _ => None,
         }
     }
@@ -188,6 +235,12 @@ impl Client {
             Told::Finish if self.end_of_wait().is_some_and(|end| end <= ring::now()) => Stopped::Finish,
             _ => Stopped::Late,
         }
+    }
+}
+
+impl Carrier for Rc<Client> {
+    fn wire(&self) -> &Wire {
+        &self.socket
     }
 }
 

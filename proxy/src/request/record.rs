@@ -131,8 +131,8 @@ impl Record {
             hostname,
         };
         let host = request.host();
-        if let Some(flow) = &client.flow {
-            worker.flows.request(flow.cookie(), verdict((!host.is_empty()).then(|| host.into())));
+        if let Some(cookie) = client.cookie() {
+            worker.flows.request(cookie, verdict((!host.is_empty()).then(|| host.into())));
         }
         if let Some(cookie) = self.upstream {
             worker.flows.request(cookie, verdict(None));
@@ -165,6 +165,7 @@ impl Record {
             http_version: Some(match request.version() {
                 Version::Http10 => "1.0",
                 Version::Http11 => "1.1",
+                Version::Http2 => "2",
             }),
             method: Some(request.method()),
             host: Some(request.host().as_bytes()),

@@ -7,15 +7,17 @@ use super::Exchange;
 use super::record::Record;
 use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
-use crate::http::{BodyLength, BodyReader, Piece, write_chunk_start, write_last_chunk};
+use crate::http::{BodyLength, BodyReader, Piece, Trailers, write_chunk_start, write_fields, write_last_chunk};
 use crate::listen::{Client, Stopped, deadline};
 use crate::respond::compress::is_digest;
 use crate::ring;
 use crate::transport::Upstream;
-use crate::wire::Wire;
+use crate::wire::{Stream, Wire};
 
 /// Octets that are gathered from the upstream into one send.
 const BATCH: usize = 512 * 1024;
+/// The same for one of many streams that share a connection.
+const STREAM_BATCH: usize = 64 * 1024;
 /// A send that moves so much in a period is alive.
 const MOVED_MIN: u64 = 16 * 1024;
 
@@ -56,6 +58,8 @@ pub(super) struct Download<'u> {
     pub(super) silence: (Duration, Reason),
     /// The client takes trailers (RFC 9110 section 6.5.1).
     pub(super) trailers: bool,
+    /// Both directions live until each ends: what the client sends breaks the silence.
+    pub(super) two_way: bool,
     /// It is put into a content coding: digests of it hold no more.
     pub(super) coded: bool,
 }
@@ -114,12 +118,14 @@ impl Exchange<'_> {
         mut out: SendBuf,
         record: &mut Record,
     ) -> Result<Ended, Fault> {
+        let batch = if self.client.socket.stream().is_some() { STREAM_BATCH } else { BATCH };
         loop {
-            let ended = body.gather(&mut out, record)?;
+            let ended = body.gather(batch, &mut out, record)?;
             if !out.is_empty() {
                 self.send(std::mem::take(&mut out)).await?;
             }
             if let Some(ended) = ended {
+                self.end_stream(&body);
                 return Ok(ended);
             }
             match self.receive(&body).await? {
@@ -137,12 +143,16 @@ impl Exchange<'_> {
     pub(super) async fn receive(&self, body: &Download<'_>) -> Result<Option<Chunk>, Fault> {
         let upstream = body.upstream;
         let (silence, reason) = body.silence;
-        upstream.timer.set(deadline(ring::now(), silence));
-        match self.client.within(self.deadline, upstream.timer.race(upstream.socket.recv())).await {
-            Ok(Ok(Ok(chunk))) => Ok(chunk),
-            Ok(Ok(Err(_))) => Err(Fault::new(Reason::UpstreamBodyTruncated)),
-            Ok(Err(_)) => Err(Fault::new(reason)),
-            Err(stopped) => Err(self.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout))),
+        loop {
+            let heard = self.client.socket.received();
+            upstream.timer.set(deadline(ring::now(), silence));
+            match self.client.within(self.deadline, upstream.timer.race(upstream.socket.recv())).await {
+                Ok(Ok(Ok(chunk))) => return Ok(chunk),
+                Ok(Ok(Err(_))) => return Err(Fault::new(Reason::UpstreamBodyTruncated)),
+                Ok(Err(_)) if body.two_way && self.client.socket.received() != heard => {}
+                Ok(Err(_)) => return Err(Fault::new(reason)),
+                Err(stopped) => return Err(self.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout))),
+            }
         }
     }
 
@@ -152,14 +162,40 @@ impl Exchange<'_> {
         if !out.is_empty() {
             self.send(out).await?;
         }
+        self.end_stream(body);
+        Ok(())
+    }
+
+    /// Where the client's stream ends the body, trailers go with its end.
+    fn end_stream(&self, body: &Download<'_>) {
+        if let Some(stream) = self.client.socket.stream() {
+            let mut lines = Vec::new();
+            write_fields(&mut lines, body.kept_trailers());
+            stream.end(lines);
+        }
+    }
+
+    /// Waits until a whole response has left its stream, no longer than a send may take.
+    pub(super) async fn see_off(&self, stream: &Stream) -> Result<(), Fault> {
+        let mut watch = Watch::begin(&self.client.socket);
+        while stream.unsent() > 0 {
+            let period = deadline(ring::now(), self.rules.timeouts.send);
+            match self.client.within(period, stream.drained()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => return Err(Fault::new(Reason::ClientCancelled)),
+                Err(Stopped::Late) if watch.moved() => {}
+                Err(Stopped::Late) => return Err(Fault::new(Reason::ClientTooSlow)),
+                Err(_) => return Err(cut(self.client)),
+            }
+        }
         Ok(())
     }
 }
 
 impl Download<'_> {
     /// Takes what is here into one send.
-    fn gather(&mut self, out: &mut SendBuf, record: &mut Record) -> Result<Option<Ended>, Fault> {
-        while out.len() < BATCH {
+    fn gather(&mut self, batch: usize, out: &mut SendBuf, record: &mut Record) -> Result<Option<Ended>, Fault> {
+        while out.len() < batch {
             if self.reader.is_done() && self.first.is_none() {
                 return Ok(self.end(out, Ended::Clean));
             }
@@ -204,8 +240,8 @@ impl Download<'_> {
     }
 
     /// The upstream sends no more: an error unless the body is whole by that.
-    pub(super) fn input_ended(&self) -> Result<(), Fault> {
-        self.reader.end_of_input()
+    pub(super) fn input_ended(&mut self) -> Result<(), Fault> {
+        self.reader.end_with(self.upstream.socket.take_trailers().as_deref())
     }
 
     pub(super) fn push(&self, data: Chunk, out: &mut SendBuf) {
@@ -225,18 +261,18 @@ impl Download<'_> {
         Some(ended)
     }
 
+    /// The trailers that still hold for the body as it is sent.
+    fn kept_trailers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let all = self.reader.trailers().into_iter().flat_map(Trailers::iter);
+        all.filter(|(name, _)| !(self.coded && is_digest(name)))
+    }
+
     fn close(&self, out: &mut SendBuf) {
         if !self.chunked {
             return;
         }
         let mut last = spare_vec();
-        match self.reader.trailers().filter(|_| self.trailers) {
-            Some(trailers) => {
-                let hold = |(name, _): &(&[u8], &[u8])| !(self.coded && is_digest(name));
-                write_last_chunk(&mut last, trailers.iter().filter(hold));
-            }
-            None => write_last_chunk(&mut last, []),
-        }
+        write_last_chunk(&mut last, self.kept_trailers().filter(|_| self.trailers));
         out.push_vec(last);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::listener::blocking;
@@ -46,14 +46,18 @@ impl Socket {
     /// The next received octets, `None` at the peer's end of stream; an error once all octets before it are taken.
     /// The first call arms the receive, which then goes on by itself up to the socket's cap.
     pub async fn recv(&self) -> io::Result<Option<Chunk>> {
-        poll_fn(|context| match self.try_recv() {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// [`Socket::recv`] for who polls.
+    pub fn poll_recv(&self, context: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        match self.try_recv() {
             Some(received) => Poll::Ready(received),
             None => {
                 self.0.wait_receive(context);
                 Poll::Pending
             }
-        })
-        .await
+        }
     }
 
     /// What [`Socket::recv`] would return at once.
@@ -114,14 +118,18 @@ impl Socket {
 
     /// Waits until no more than `left` octets of what was started are unsent: to keep a queue short but not empty.
     pub async fn flush_to(&self, left: usize) -> io::Result<()> {
-        poll_fn(|context| match self.0.flushed(left) {
+        poll_fn(|context| self.poll_flush(context, left)).await
+    }
+
+    /// [`Socket::flush_to`] for who polls.
+    pub fn poll_flush(&self, context: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
+        match self.0.flushed(left) {
             Some(result) => Poll::Ready(result),
             None => {
                 self.0.wait_send(context, left);
                 Poll::Pending
             }
-        })
-        .await
+        }
     }
 
     /// Octets given to [`Socket::begin_send`] of which no completion has told yet.

@@ -101,7 +101,7 @@ fields! {
     Start, "start", "when the first octet came, RFC 3339, UTC, microseconds", |o| Value::Time(o.start_unix_ns);
     ClientIp, "client_ip", "the client's address", |o| Value::ip(o.client_ip);
     PeerIp, "peer_ip", "the address of the connection's other end", |o| Value::ip(o.peer_ip);
-    HttpVersion, "http_version", "`1.0` or `1.1`", |o| Value::text(o.http_version);
+    HttpVersion, "http_version", "`1.0`, `1.1` or `2`", |o| Value::text(o.http_version);
     Listener, "listener", "name of the listener", |o| Value::Octets(o.listener.as_bytes());
     Method, "method", "the method as received", |o| Value::octets(o.method);
     Host, "host", "the host: lower case, no port, no trailing dot", |o| Value::octets(o.host);

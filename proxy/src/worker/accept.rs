@@ -94,7 +94,7 @@ impl Worker {
             client.tell(Told::Finish);
         }
         let registered = self.register(&client);
-        ring::spawn(request::connection(self.clone(), client, registered));
+        ring::spawn(request::entered(self.clone(), client, registered));
     }
 
     /// A connection's places: in the process, at its listener, and among its peer's.

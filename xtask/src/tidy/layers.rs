@@ -10,7 +10,8 @@ const FOUNDATION: &[(&str, &[&str])] = &[
     ("base", &["base"]),
     ("buf", &["base", "buf"]),
     ("ring", &["base", "buf", "ring"]),
-    ("wire", &["base", "buf", "ring", "wire"]),
+    // A wire that is a stream of HTTP/2 spells heads: the message model holds no descriptor.
+    ("wire", &["base", "buf", "http", "ring", "wire"]),
     ("files", &["base", "buf", "files"]),
 ];
 

@@ -1,6 +1,6 @@
 //! Where weir listens, and how requests are read there.
 
-use super::{LimitsOverlay, TimeoutsOverlay};
+use super::{Http2Overlay, LimitsOverlay, TimeoutsOverlay};
 use crate::config::check;
 use crate::config::format::{List, Maybe, OneOrList, Sub};
 use crate::config::table::config_table;
@@ -36,11 +36,15 @@ config_table! {
         forwarded: Forwarded = "x";
         /// The header that carries the request's id to the upstream and to the client.
         request_id_header: Text = "X-Request-Id", in 1 to 64;
+        /// Whether clients may begin with HTTP/2 (RFC 9113 section 3.3); those that do not are served HTTP/1.
+        h2c: bool = false;
         /// Whether WebSocket upgrades are forwarded.
         websocket: bool = true;
         /// Its own limits.
         limits: Sub<LimitsOverlay>;
         /// Its own timeouts.
         timeouts: Sub<TimeoutsOverlay>;
+        /// Its own manners of HTTP/2.
+        http2: Sub<Http2Overlay>;
     }
 }

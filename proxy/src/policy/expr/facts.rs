@@ -120,11 +120,12 @@ impl<'a> Facts<'a> {
         self.source.port
     }
 
-    /// `1.0` or `1.1`.
+    /// `1.0`, `1.1` or `2`.
     pub fn http_version(&self) -> &'static str {
         match self.source.request.version() {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",
+            Version::Http2 => "2",
         }
     }
 

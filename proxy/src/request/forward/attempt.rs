@@ -16,7 +16,7 @@ use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::buf::spare_vec;
 use crate::config::value::{Forwarded, UpstreamHost};
-use crate::http::{Before, Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
+use crate::http::{Before, BodyLength, Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
 use crate::listen::{Flow, deadline};
 use crate::ring;
 use crate::target::Picked;
@@ -205,6 +205,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
             timeouts,
             deadline: exchange.deadline,
             try_end: deadline(began, timeouts.try_),
+            two_way: exchange.is_grpc(),
         }
     }
 
@@ -247,7 +248,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                 UpstreamHost::Preserve => request.authority(),
                 UpstreamHost::Set(name) => name.as_bytes(),
             },
-            body: request.head.body(),
+            body: upstream_body(request.head.body()),
             expect_continue: request.head.expect_continue(),
             connection: if upgrade { Connection::Upgrade } else { Connection::KeepAlive },
             forwarding: Forwarding {
@@ -363,6 +364,11 @@ impl Exchange<'_> {
             self.current.trust.headers().for_each(|name| edits.remove(name.as_bytes()));
         }
     }
+}
+
+/// How a request's body is framed for an upstream of HTTP/1: what a stream's end ended, the last chunk does.
+fn upstream_body(client: BodyLength) -> BodyLength {
+    if client == BodyLength::UntilClose { BodyLength::Chunked } else { client }
 }
 
 /// An authority without its port.
