@@ -93,6 +93,62 @@ fn every_coding_framing_and_version_gives_the_body_back() {
 }
 
 #[test]
+fn curl_gets_the_same_over_http2() {
+    let body = text(500_000);
+    let plain = body.clone();
+    let gate = Gate::new();
+    let door = gate.clone();
+    let origin = Origin::scripted(move |mut conn, _| {
+        while let Some(request) = conn.request() {
+            match request.target.as_str() {
+                "/cut" => {
+                    conn.send(format!(
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9999999\r\n\r\n{plain}"
+                    ));
+                    return conn.close();
+                }
+                "/slow" => {
+                    conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 10\r\n\r\nfirst");
+                    door.pass();
+                    conn.send("again");
+                }
+                "/chunked" => assert!(conn.send(chunked(&[&plain[..70_000], &plain[70_000..]]))),
+                _ => assert!(conn.send(html(&plain))),
+            }
+        }
+    });
+    let weir = Config::forwarding(origin.url()).listener("h2c = true").tables(ON).without_kernel().start();
+    let dir = Dir::new();
+    let curl = |coding: &str, path: &str, more: &[&str]| {
+        let (out, head) = (dir.join("out"), dir.join("head"));
+        let (out, head) = (out.to_string_lossy().into_owned(), head.to_string_lossy().into_owned());
+        let (ask, url) = (format!("Accept-Encoding: {coding}"), weir.url(path));
+        let args = ["-sS", "--http2-prior-knowledge", "-H", &ask, "-o", &out, "-D", &head, &url];
+        let exit = program::run("curl", &[&args, more].concat(), Duration::from_secs(60));
+        let read = |path: &str| std::fs::read(path).unwrap_or_default();
+        (exit.code, String::from_utf8(read(&head)).expect("text"), read(&out))
+    };
+    for coding in CODINGS {
+        for path in ["/length", "/chunked"] {
+            let (code, head, coded) = curl(coding, path, &[]);
+            assert_eq!(code, Some(0), "{head}");
+            assert!(
+                head.starts_with("HTTP/2 200") && head.contains(&format!("content-encoding: {coding}\r\n")),
+                "{head}"
+            );
+            assert!(!head.contains("content-length") && !head.contains("transfer-encoding"), "{head}");
+            assert!(decode(coding, &coded).expect("a whole body") == body.as_bytes(), "{coding} {path}");
+        }
+        let (code, head, _) = curl(coding, "/cut", &[]);
+        assert!(code.is_some_and(|code| code != 0), "a cut body ends its stream with an error: {head}");
+        // What a pause has brought out is here when curl's patience ends.
+        let (code, _, part) = curl(coding, "/slow", &["--max-time", "1"]);
+        assert_eq!((code, shown(coding, &part).as_slice()), (Some(28), b"first".as_slice()));
+    }
+    gate.open();
+}
+
+#[test]
 fn a_body_may_be_split_anywhere() {
     let body = text(180);
     let parts = body.clone();
@@ -482,7 +538,10 @@ fn pages_and_answers_of_weirs_own_are_coded_too() {
             let head = client.response_to("HEAD");
             assert_eq!((coding_of(&head), head.fields.first("content-length")), (Some(coding), Some(&*length)));
         }
-        assert_eq!(client.exchange(accepting(coding).replace("GET /", "GET /fixed")).fields.first("etag"), Some("W/\"s\""));
+        assert_eq!(
+            client.exchange(accepting(coding).replace("GET /", "GET /fixed")).fields.first("etag"),
+            Some("W/\"s\"")
+        );
     }
     let small = weir.request("GET", "/none", &[("Accept-Encoding", "gzip"), ("Accept", "application/json")], b"");
     assert_eq!(coding_of(&small), None, "a short page is sent as it is");

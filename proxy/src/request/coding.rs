@@ -133,7 +133,8 @@ impl Exchange<'_> {
     ) -> Coded<'_> {
         let Some(compress) = &self.rules.compress else { return Coded::Plain };
         let asked = self.request.verb() == Method::Head;
-        let length = if asked { response.head.content_length() } else { from.declared().or_else(|| whole(from, rest?)) };
+        let length =
+            if asked { response.head.content_length() } else { from.declared().or_else(|| whole(from, rest?)) };
         let subject = Subject { request: &self.request, status: response.status(), head: Some(response), length };
         let Some(coding) = compress.choose(subject, edits) else { return Coded::Plain };
         let coded = if asked {

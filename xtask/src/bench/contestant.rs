@@ -165,11 +165,7 @@ pub(super) fn peers_for(bench: &Bench, connections_max: usize) -> Outcome<Vec<Co
 }
 
 /// Some of the peers, speaking this.
-pub(super) fn peers_spoken(
-    bench: &Bench,
-    names: &[&'static str],
-    spoken: Spoken<'_>,
-) -> Outcome<Vec<Contestant>> {
+pub(super) fn peers_spoken(bench: &Bench, names: &[&'static str], spoken: Spoken<'_>) -> Outcome<Vec<Contestant>> {
     started_peers(bench, names, spoken, CONNECTIONS_MAX)
 }
 
@@ -241,7 +237,9 @@ fn filled(text: &str, name: &str, address: SocketAddr, spoken: Spoken<'_>, conne
     ];
     // What explains the places is not one of them.
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    filled.iter().fold(lines.map(|line| format!("{line}\n")).collect(), |text, (place, value)| text.replace(place, value))
+    filled
+        .iter()
+        .fold(lines.map(|line| format!("{line}\n")).collect(), |text, (place, value)| text.replace(place, value))
 }
 
 #[cfg(test)]

@@ -46,7 +46,9 @@ impl FromText for MediaRange {
         let (kind, rest) = text.split_once('/').filter(|(kind, _)| token(kind)).unwrap_or_default();
         let subtype = match (rest, rest.strip_prefix('*')) {
             ("*", _) => Some(Subtype::Any),
-            (_, Some(suffix)) if suffix.len() > 1 && suffix.starts_with('+') && token(suffix) => Some(Subtype::Suffix(suffix.into())),
+            (_, Some(suffix)) if suffix.len() > 1 && suffix.starts_with('+') && token(suffix) => {
+                Some(Subtype::Suffix(suffix.into()))
+            }
             (exact, None) if token(exact) => Some(Subtype::Exact(exact.into())),
             _ => None,
         };
@@ -91,7 +93,9 @@ mod tests {
 
     #[test]
     fn what_is_no_media_type_is_refused() {
-        for text in ["", "text", "*/*", "/html", "text/", "text/h*", "te xt/html", "text/html;q=1", "text/*json", "a/*+"] {
+        for text in
+            ["", "text", "*/*", "/html", "text/", "text/h*", "te xt/html", "text/html;q=1", "text/*json", "a/*+"]
+        {
             assert!(MediaRange::from_text(text).is_err(), "{text}");
         }
         let round = |text: &str| MediaRange::from_text(text).unwrap().to_string();

@@ -137,8 +137,22 @@ mod tests {
     #[test]
     fn what_makes_no_sense_counts_for_nothing() {
         for line in [
-            "gzip;q=2", "gzip;q=1.001", "gzip;q=0.1234", "gzip;q=", "gzip;q=-1", "gzip;q=.5", "gzip;q=1;q=1", "gzip;x=1",
-            "gzip;", ";q=1", "gzip;q=0.x", "gzip;q=1.", "\u{fffd}gzip", "gzip q=1", "gzip;q=nan", "gzip;;q=1",
+            "gzip;q=2",
+            "gzip;q=1.001",
+            "gzip;q=0.1234",
+            "gzip;q=",
+            "gzip;q=-1",
+            "gzip;q=.5",
+            "gzip;q=1;q=1",
+            "gzip;x=1",
+            "gzip;",
+            ";q=1",
+            "gzip;q=0.x",
+            "gzip;q=1.",
+            "\u{fffd}gzip",
+            "gzip q=1",
+            "gzip;q=nan",
+            "gzip;;q=1",
         ] {
             // A point without decimals is within the grammar.
             let expected = if line == "gzip;q=1." { Some(Coding::Gzip) } else { None };

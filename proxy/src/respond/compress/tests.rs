@@ -56,13 +56,10 @@ fn a_page_is_coded_and_its_head_tells_so() {
                   Content-MD5: w\r\nX-Kept: 1\r\n";
     let (coding, lines) = judged(&offered(), ACCEPTS, &page(fields), &[]);
     assert_eq!(coding, Some(Coding::Br));
-    assert_eq!(lines, [
-        "Content-Type: text/html",
-        "X-Kept: 1",
-        "Vary: Accept-Encoding",
-        "Content-Encoding: br",
-        "ETag: W/\"a\""
-    ]);
+    assert_eq!(
+        lines,
+        ["Content-Type: text/html", "X-Kept: 1", "Vary: Accept-Encoding", "Content-Encoding: br", "ETag: W/\"a\""]
+    );
 }
 
 #[test]
@@ -108,7 +105,8 @@ fn what_is_not_to_be_touched_is_not() {
         assert_eq!(coding, None, "{why}");
         assert!(lines.iter().all(|line| !line.starts_with("Vary")), "{why}: {lines:?}");
     }
-    let (coding, lines) = judged(&offered(), "Accept-Encoding: gzip\r\nCache-Control: no-transform\r\n", &page(""), &[]);
+    let (coding, lines) =
+        judged(&offered(), "Accept-Encoding: gzip\r\nCache-Control: no-transform\r\n", &page(""), &[]);
     assert_eq!(coding, None, "the client forbids it");
     assert!(lines.contains(&"Vary: Accept-Encoding".to_owned()));
 }
@@ -116,8 +114,16 @@ fn what_is_not_to_be_touched_is_not() {
 #[test]
 fn the_kinds_that_are_worth_it_are_the_default() {
     for kind in [
-        "text/plain", "text/css", "text/javascript", "application/json; charset=utf-8", "application/ld+json",
-        "application/javascript", "application/xml", "application/rss+xml", "image/svg+xml", "application/wasm",
+        "text/plain",
+        "text/css",
+        "text/javascript",
+        "application/json; charset=utf-8",
+        "application/ld+json",
+        "application/javascript",
+        "application/xml",
+        "application/rss+xml",
+        "image/svg+xml",
+        "application/wasm",
     ] {
         let response = format!("HTTP/1.1 404 Not Found\r\nContent-Type: {kind}\r\nContent-Length: 1024\r\n\r\n");
         assert_eq!(judged(&offered(), ACCEPTS, &response, &[]).0, Some(Coding::Br), "{kind}");
