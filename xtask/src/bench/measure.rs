@@ -95,6 +95,11 @@ fn generator(bench: &Bench, contestant: &Contestant, work: Work, seconds: f64) -
         args.extend(["--server-name", NAME, "--group", "x25519", "-H", &host]);
     }
     let report = bench.load(&contestant.url(work.path), seconds, &args)?;
+    let count = |what: &str| report[what].as_f64().unwrap_or(0.0);
+    // The first ones of each connection have nothing to resume.
+    if work.resume && count("resumed") < 0.9 * count("responses") {
+        return Err(format!("{}: {} of {} resumed", contestant.name, report["resumed"], report["responses"]));
+    }
     report["responses"].as_f64().filter(|n| *n > 0.0).ok_or_else(|| format!("{}: no responses", contestant.name))
 }
 
