@@ -52,6 +52,11 @@ impl Stream {
         Secure::handshake(stream, session.into()).await.map(|secure| Self::Tls(Box::new(secure)))
     }
 
+    /// Whether its handshake resumed an earlier session.
+    pub(crate) fn is_resumed(&self) -> bool {
+        matches!(self, Self::Tls(secure) if secure.is_resumed())
+    }
+
     /// Whether both sides agreed on h2 within TLS.
     pub(crate) fn speaks_h2(&self) -> bool {
         matches!(self, Self::Tls(secure) if secure.alpn() == Some(b"h2"))

@@ -20,6 +20,9 @@ pub(crate) struct ClientOptions {
     /// Sessions are resumed where a connection is not the first.
     #[arg(long)]
     resume: bool,
+    /// The one key exchange that is offered, where peers that know fewer are compared.
+    #[arg(long, value_parser = ["x25519", "p256", "x25519mlkem768"])]
+    group: Option<String>,
     /// The name asked for, in place of the URL's host.
     #[arg(long)]
     server_name: Option<String>,
@@ -44,10 +47,23 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 impl ClientOptions {
+    fn provider(&self) -> Arc<CryptoProvider> {
+        use rustls::crypto::aws_lc_rs::kx_group;
+        let one = match self.group.as_deref() {
+            Some("x25519") => kx_group::X25519,
+            Some("p256") => kx_group::SECP256R1,
+            Some("x25519mlkem768") => kx_group::X25519MLKEM768,
+            _ => return provider(),
+        };
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.kx_groups = vec![one];
+        Arc::new(provider)
+    }
+
     /// The config for these protocols, and the name that `host` is asked by.
     pub(crate) fn build(&self, host: &str, alpn: &[&str]) -> Result<(Arc<ClientConfig>, ServerName<'static>), String> {
         let versions: &[_] = if self.tls12 { &[&rustls::version::TLS12] } else { rustls::DEFAULT_VERSIONS };
-        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions);
+        let builder = ClientConfig::builder_with_provider(self.provider()).with_protocol_versions(versions);
         let builder = builder.map_err(|e| e.to_string())?.dangerous();
         let mut config = builder.with_custom_certificate_verifier(Arc::new(Trusting(provider()))).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();

@@ -25,7 +25,7 @@ mod uri;
 mod write;
 
 pub use body::{BodyLength, BodyReader, Piece, Side};
-pub use chunked::Trailers;
+pub use chunked::{Trailers, trailer_section};
 pub use edits::Edits;
 pub use fields::{Field, Span};
 pub use forward::{Before, Forwarded, Forwarding};

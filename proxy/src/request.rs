@@ -8,6 +8,7 @@ mod answer;
 mod beside;
 mod body;
 mod connect;
+mod coding;
 pub mod decide;
 pub mod explain;
 mod forward;

@@ -1,5 +1,6 @@
-//! Responses made here: error pages, redirects, static answers.
+//! Responses made here: error pages, redirects, static answers; and what becomes of bodies on their way.
 
+pub mod compress;
 mod page;
 mod status;
 

@@ -8,6 +8,7 @@
 mod driver;
 mod event;
 mod executor;
+mod heavy;
 mod listener;
 mod op;
 mod ops;
@@ -22,6 +23,7 @@ pub use crate::buf::{Chunk, SendBuf, spare_vec};
 pub use driver::Settings;
 pub use event::{Either, Event, select2, yield_now};
 pub use executor::spawn;
+pub use heavy::heavy;
 pub use listener::Listener;
 pub use op::connect::{Endpoint, connect};
 pub use op::poll::readable;

@@ -32,6 +32,7 @@ use crate::policy::finding::{Findings, Outlet};
 use crate::policy::geoip::GeoIp;
 use crate::policy::identity::Trust;
 use crate::policy::rule::RuleCells;
+use crate::respond::compress;
 use crate::ring;
 use crate::target::{Balancers, Live, Report};
 use crate::tls::Stores;
@@ -90,6 +91,8 @@ pub struct Worker {
     bound: RefCell<Vec<accept::Bound>>,
     clients: RefCell<Slab<Rc<Client>>>,
     active: Cell<usize>,
+    /// What the coders of its responses hold.
+    pub coders: compress::Room,
     /// Octets of request bodies that may still be kept for another try.
     pub replay_room: Cell<u64>,
     /// TLS handshakes with clients that are under way.

@@ -5,6 +5,7 @@
 //! deadline, or a blocking call with one.
 
 pub mod client;
+pub mod coding;
 pub mod config;
 pub mod dir;
 pub mod dns;

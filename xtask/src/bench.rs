@@ -5,6 +5,7 @@
 
 mod contestant;
 mod document;
+mod material;
 mod measure;
 mod rows;
 mod stats;

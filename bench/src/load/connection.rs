@@ -43,6 +43,8 @@ pub(super) async fn drive(plan: Rc<Plan>, pace: Rc<Pace>, tally: Rc<RefCell<Tall
 pub(crate) struct Received {
     pub(crate) status: u16,
     pub(crate) octets: u64,
+    /// It is the first of a connection whose handshake resumed an earlier session.
+    pub(crate) resumed: bool,
 }
 
 struct Connection {
@@ -52,16 +54,20 @@ struct Connection {
 }
 
 async fn exchange(plan: &Plan, kept: &mut Option<Connection>) -> Result<Received, Failure> {
-    let mut connection = match kept.take() {
-        Some(connection) => connection,
-        None => Connection::open(plan).await?,
+    let (mut connection, resumed) = match kept.take() {
+        Some(connection) => (connection, false),
+        None => {
+            let opened = Connection::open(plan).await?;
+            let resumed = opened.stream.is_resumed();
+            (opened, resumed)
+        }
     };
     connection.stream.write_all(&plan.ask).await.map_err(|_| Failure::Write)?;
     let (received, keep) = connection.response().await?;
     if keep && !plan.close {
         *kept = Some(connection);
     }
-    Ok(received)
+    Ok(Received { resumed, ..received })
 }
 
 impl Connection {
@@ -109,7 +115,7 @@ impl Connection {
         if self.filled > 0 {
             return Err(Failure::Malformed);
         }
-        Ok((Received { status, octets }, keep))
+        Ok((Received { status, octets, resumed: false }, keep))
     }
 
     /// Reads until a head is whole; says where it ends.

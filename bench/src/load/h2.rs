@@ -126,7 +126,7 @@ async fn answer(plan: &Plan, mut client: SendRequest<Bytes>) -> Result<Received,
         octets += data.len() as u64;
         body.flow_control().release_capacity(data.len())?;
     }
-    Ok(Received { status, octets })
+    Ok(Received { status, octets, resumed: false })
 }
 
 fn outcome(e: &h2::Error) -> Outcome {

@@ -54,6 +54,8 @@ pub(crate) struct Tally {
     /// Of an asked count, those that time did not suffice for.
     pub(crate) timeouts: u64,
     responses: u64,
+    /// Those that came first on a connection whose handshake resumed an earlier session.
+    resumed: u64,
     octets: u64,
     statuses: BTreeMap<u16, u64>,
     failures: BTreeMap<Failure, u64>,
@@ -67,6 +69,7 @@ impl Default for Tally {
             unfinished: 0,
             timeouts: 0,
             responses: 0,
+            resumed: 0,
             octets: 0,
             statuses: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -79,6 +82,7 @@ impl Default for Tally {
 impl Tally {
     pub(super) fn response(&mut self, received: &Received, latency: Duration) {
         self.responses += 1;
+        self.resumed += u64::from(received.resumed);
         self.octets += received.octets;
         *self.statuses.entry(received.status).or_default() += 1;
         self.latency_ns.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
@@ -104,6 +108,7 @@ impl Tally {
         self.unfinished += other.unfinished;
         self.timeouts += other.timeouts;
         self.responses += other.responses;
+        self.resumed += other.resumed;
         self.octets += other.octets;
         for (status, n) in &other.statuses {
             *self.statuses.entry(*status).or_default() += n;
@@ -127,6 +132,7 @@ impl Tally {
         let failures: BTreeMap<_, _> = self.failures.iter().map(|(f, n)| (f.token(), *n)).collect();
         json!({
             "responses": self.responses,
+            "resumed": self.resumed,
             "errors": self.errors(),
             "unfinished": self.unfinished,
             "timeouts": self.timeouts,
@@ -174,8 +180,8 @@ mod tests {
     #[test]
     fn counts_add_up() {
         let mut one = Tally::default();
-        one.response(&Received { status: 200, octets: 10 }, Duration::from_micros(100));
-        one.response(&Received { status: 503, octets: 10 }, Duration::from_micros(300));
+        one.response(&Received { status: 200, octets: 10, resumed: false }, Duration::from_micros(100));
+        one.response(&Received { status: 503, octets: 10, resumed: false }, Duration::from_micros(300));
         let mut two = Tally { timeouts: 1, ..Tally::default() };
         two.failure(Failure::Reset);
         two.add(&one);

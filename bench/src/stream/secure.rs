@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
-use rustls::Connection;
+use rustls::{Connection, HandshakeKind};
 
 /// One read of the socket.
 const READ: usize = 64 << 10;
@@ -42,6 +42,11 @@ impl Secure {
     /// The protocol that both sides agreed on.
     pub(super) fn alpn(&self) -> Option<&[u8]> {
         self.session.alpn_protocol()
+    }
+
+    /// Whether the handshake resumed an earlier session.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.session.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {

@@ -4,7 +4,7 @@ mod counters;
 mod histogram;
 mod routes;
 
-pub use counters::{Class, Counter, Counters, Limit, Phase, Queue};
+pub use counters::{Class, Coding, Counter, Counters, Limit, Phase, Queue};
 pub use histogram::{Buckets, Histogram, LE_BOUNDS_US};
 pub use routes::{RouteCells, RouteCounters, RouteTable};
 
@@ -67,6 +67,9 @@ metrics! {
     LIMIT_HITS, "weir_limit_hits_total", Counter, ["limit"], "Times that a limit was hit";
     RULE_REQUESTS, "weir_rule_requests_total", Counter, ["kind", "rule", "outcome"], "Requests that a rule was asked about, by what came of it";
     RETRIES, "weir_retries_total", Counter, [], "Tries of a request after its first";
+
+    COMPRESSED, "weir_compressed_responses_total", Counter, ["coding"], "Responses that were compressed, by coding";
+    COMPRESSED_BYTES, "weir_compressed_bytes_total", Counter, ["coding", "side"], "Octets of compressed responses: as they came (in), and as they were sent (out)";
 
     RATE_LIMIT_KEYS, "weir_rate_limit_keys", Gauge, ["rule"], "Keys that a rate limit's table holds";
     RATE_LIMIT_EVICTED, "weir_rate_limit_evicted_total", Counter, ["rule"], "Keys in use that a rate limit forgot to make room for others";

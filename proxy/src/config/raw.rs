@@ -2,6 +2,7 @@
 
 mod ban;
 mod client;
+mod compression;
 mod flows;
 mod geoip;
 mod global;
@@ -17,6 +18,7 @@ mod tls;
 
 pub use ban::{Audit, Ban};
 pub use client::{ClientProxy, Clients, Connections};
+pub use compression::{Compression, CompressionOverlay};
 pub use flows::Flows;
 pub use geoip::GeoIp;
 pub use global::{Drain, Http2, Http2Overlay, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry};
@@ -78,6 +80,8 @@ config_table! {
         rate_limits as "rate_limit": Objects<RateLimit>, at most 1000;
         /// Pages for weir's own errors.
         error_pages: Sub<ErrorPages>;
+        /// How responses are compressed.
+        compression: Sub<Compression>;
         /// How the process ends.
         drain: Sub<Drain>;
         /// The management API.

@@ -1,6 +1,6 @@
 //! What holds in one place: the global table, narrowed by the listener, then by the route.
 
-use super::raw::{Document, ErrorPages, Http2, Limits, Listener, Retry, Route, Timeouts};
+use super::raw::{Compression, Document, ErrorPages, Http2, Limits, Listener, Retry, Route, Timeouts};
 use super::value::Forwarded;
 
 impl Limits {
@@ -33,6 +33,13 @@ impl Retry {
     /// What holds from `route` on.
     pub fn resolve(document: &Document, route: Option<&Route>) -> Self {
         route.map_or_else(|| document.retry.clone(), |route| route.retry.over(&document.retry))
+    }
+}
+
+impl Compression {
+    /// What holds from `route` on.
+    pub fn resolve(document: &Document, route: Option<&Route>) -> Self {
+        route.map_or_else(|| document.compression.clone(), |route| route.compression.over(&document.compression))
     }
 }
 

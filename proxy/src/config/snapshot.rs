@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::raw::{ErrorPages, Http2, Limits, Retry, Timeouts};
+use super::raw::{Compression, ErrorPages, Http2, Limits, Retry, Timeouts};
 use super::tls::Outgoings;
 use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::{Document, Problems};
@@ -11,6 +11,7 @@ use crate::files::{LogSettings, Output};
 use crate::policy::identity::{Proxies, Trust};
 use crate::policy::limit::{self, Limit};
 use crate::policy::rule::RulesBuilder;
+use crate::respond::compress::Compress;
 use crate::respond::{Page, Pages};
 use crate::route::{self, Edits};
 use crate::target::Groups;
@@ -93,6 +94,8 @@ pub struct Rules {
     pub pages: Arc<Pages>,
     /// Upstream statuses whose bodies are replaced by the page.
     pub intercept: Vec<StatusRange>,
+    /// How responses are compressed, if they are.
+    pub compress: Option<Box<Compress>>,
     /// How the upstream learns who the client is.
     pub forwarded: Forwarded,
     /// Whether WebSocket upgrades are forwarded.
@@ -201,6 +204,7 @@ fn rules(
         retry: Retry::resolve(document, route),
         intercept: pages.intercept.clone().unwrap_or_default(),
         pages: files.pages(&pages, own.is_none(), problems),
+        compress: Compress::new(&Compression::resolve(document, route)).map(Box::new),
         forwarded: route.map_or(listener.forwarded, |route| route.forwarded(listener)),
         websocket: route.map_or(listener.websocket, |route| route.websocket(listener)),
     }

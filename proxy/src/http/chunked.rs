@@ -32,20 +32,25 @@ impl Trailers {
 
     /// The lines that are kept, the empty one last.
     pub fn section(&self) -> Vec<u8> {
-        let mut lines = Vec::with_capacity(self.bytes.len());
-        for (name, value) in self.iter() {
-            for piece in [name, b": ", value, b"\r\n"] {
-                lines.extend_from_slice(piece);
-            }
-        }
-        lines.extend_from_slice(b"\r\n");
-        lines
+        trailer_section(self.iter())
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
+}
+
+/// A section of trailers: a line for each, the empty one last.
+pub fn trailer_section<'t>(trailers: impl Iterator<Item = (&'t [u8], &'t [u8])>) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (name, value) in trailers {
+        for piece in [name, b": ", value, b"\r\n"] {
+            lines.extend_from_slice(piece);
+        }
+    }
+    lines.extend_from_slice(b"\r\n");
+    lines
 }
 
 /// The decoder: it counts, and holds nothing but trailers.

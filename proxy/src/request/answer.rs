@@ -35,11 +35,11 @@ enum Body {
 }
 
 impl Body {
-    fn len(&self) -> usize {
+    fn octets(&self) -> &[u8] {
         match self {
-            Self::None => 0,
-            Self::Owned(octets) => octets.len(),
-            Self::Shared(octets) => octets.len(),
+            Self::None => &[],
+            Self::Owned(octets) => octets,
+            Self::Shared(octets) => octets,
         }
     }
 }
@@ -198,10 +198,12 @@ impl Exchange<'_> {
         edits: &mut Edits,
     ) -> Result<(), Fault> {
         self.told.write(edits);
+        let coded = self.code_whole(answer.status, None, answer.body.octets(), edits).await;
+        let answer = Answer { body: coded.map_or(answer.body, Body::Owned), ..answer };
         record.keep_alive &= body.allows_reuse();
         self.heed_drain(record);
         let bodiless = matches!(answer.status, 204 | 304) || self.request.verb() == Method::Head;
-        let length = answer.body.len() as u64;
+        let length = answer.body.octets().len() as u64;
         let out = ResponseOut {
             status: answer.status,
             upstream: None,

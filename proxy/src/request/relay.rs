@@ -7,8 +7,9 @@ use super::Exchange;
 use super::record::Record;
 use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
-use crate::http::{BodyLength, BodyReader, Piece, Trailers, write_chunk_start, write_last_chunk};
+use crate::http::{BodyLength, BodyReader, Piece, Trailers, trailer_section, write_chunk_start, write_last_chunk};
 use crate::listen::{Client, Stopped, deadline};
+use crate::respond::compress::is_digest;
 use crate::ring;
 use crate::transport::Upstream;
 use crate::wire::{Stream, Wire};
@@ -59,6 +60,8 @@ pub(super) struct Download<'u> {
     pub(super) trailers: bool,
     /// Both directions live until each ends: what the client sends breaks the silence.
     pub(super) two_way: bool,
+    /// It is put into a content coding: digests of it hold no more.
+    pub(super) coded: bool,
 }
 
 /// How a response body ended.
@@ -127,17 +130,17 @@ impl Exchange<'_> {
             }
             match self.receive(&body).await? {
                 Some(chunk) => body.first = Some(chunk),
-                // What the connection's end delimits is whole only if the peer says that it is the end.
-                None if body.upstream.socket.was_cut() => return Err(Fault::new(Reason::UpstreamBodyTruncated)),
                 None => {
-                    body.reader.end_with(body.upstream.socket.take_trailers().as_deref())?;
-                    return self.finish(&mut body).await;
+                    body.input_ended()?;
+                    self.finish(&mut body, SendBuf::new()).await?;
+                    return Ok(Ended::Clean);
                 }
             }
         }
     }
 
-    async fn receive(&self, body: &Download<'_>) -> Result<Option<Chunk>, Fault> {
+    /// Waits for more of the body; none at the end of what the upstream sends.
+    pub(super) async fn receive(&self, body: &Download<'_>) -> Result<Option<Chunk>, Fault> {
         let upstream = body.upstream;
         let (silence, reason) = body.silence;
         loop {
@@ -153,21 +156,21 @@ impl Exchange<'_> {
         }
     }
 
-    /// The connection's end was the body's.
-    async fn finish(&self, body: &mut Download<'_>) -> Result<Ended, Fault> {
-        let mut out = SendBuf::new();
+    /// Sends `out`, and behind it what ends the body.
+    pub(super) async fn finish(&self, body: &mut Download<'_>, mut out: SendBuf) -> Result<(), Fault> {
         body.close(&mut out);
         if !out.is_empty() {
             self.send(out).await?;
         }
         self.end_stream(body);
-        Ok(Ended::Clean)
+        Ok(())
     }
 
     /// Where the client's stream ends the body, trailers go with its end.
     fn end_stream(&self, body: &Download<'_>) {
         if let Some(stream) = self.client.socket.stream() {
-            stream.end(body.reader.trailers().map(Trailers::section).unwrap_or_default());
+            let any = body.reader.trailers().is_some();
+            stream.end(if any { trailer_section(body.kept_trailers()) } else { Vec::new() });
         }
     }
 
@@ -197,11 +200,7 @@ impl Download<'_> {
             }
             let next = match self.first.take() {
                 Some(chunk) => Some(chunk),
-                None => match self.upstream.socket.try_recv() {
-                    Some(Ok(Some(chunk))) => Some(chunk),
-                    // The end and errors are met again by the wait that follows.
-                    _ => None,
-                },
+                None => self.at_hand(),
             };
             let Some(chunk) = next else { return Ok(None) };
             if let Some(ended) = self.take(chunk, out, record)? {
@@ -209,6 +208,15 @@ impl Download<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// What has arrived.
+    pub(super) fn at_hand(&self) -> Option<Chunk> {
+        match self.upstream.socket.try_recv() {
+            Some(Ok(Some(chunk))) => Some(chunk),
+            // The end and errors are met again by the wait that follows.
+            _ => None,
+        }
     }
 
     fn take(&mut self, mut chunk: Chunk, out: &mut SendBuf, record: &mut Record) -> Result<Option<Ended>, Fault> {
@@ -230,7 +238,16 @@ impl Download<'_> {
         }
     }
 
-    fn push(&self, data: Chunk, out: &mut SendBuf) {
+    /// The upstream sends no more: an error unless the body is whole by that.
+    pub(super) fn input_ended(&mut self) -> Result<(), Fault> {
+        // What the connection's end delimits is whole only if the peer says that it is the end.
+        if self.upstream.socket.was_cut() {
+            return Err(Fault::new(Reason::UpstreamBodyTruncated));
+        }
+        self.reader.end_with(self.upstream.socket.take_trailers().as_deref())
+    }
+
+    pub(super) fn push(&self, data: Chunk, out: &mut SendBuf) {
         if self.chunked {
             let mut line = spare_vec();
             write_chunk_start(&mut line, data.len() as u64);
@@ -247,15 +264,18 @@ impl Download<'_> {
         Some(ended)
     }
 
+    /// The trailers that still hold for the body as it is sent.
+    fn kept_trailers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let all = self.reader.trailers().into_iter().flat_map(Trailers::iter);
+        all.filter(|(name, _)| !(self.coded && is_digest(name)))
+    }
+
     fn close(&self, out: &mut SendBuf) {
         if !self.chunked {
             return;
         }
         let mut last = spare_vec();
-        match self.reader.trailers().filter(|_| self.trailers) {
-            Some(trailers) => write_last_chunk(&mut last, trailers.iter()),
-            None => write_last_chunk(&mut last, []),
-        }
+        write_last_chunk(&mut last, self.kept_trailers().filter(|_| self.trailers));
         out.push_vec(last);
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use io_uring::squeue;
 
 use super::executor::Executor;
+use super::heavy::Heavy;
 use super::listener::Acceptor;
 use super::op;
 use super::op::send::Transmit;
@@ -87,6 +88,7 @@ pub(super) struct Driver {
     transmits: RefCell<Vec<Box<Transmit>>>,
     pub(super) timers: Timers,
     pub(super) executor: Executor,
+    pub(super) heavy: Heavy,
     pub(super) shared: Arc<Shared>,
     now: Cell<Instant>,
     /// Completions that a wait gathers, if they come soon.
@@ -118,6 +120,7 @@ impl Driver {
             transmits: RefCell::default(),
             timers: Timers::new(now),
             executor: Executor::default(),
+            heavy: Heavy::new(),
             shared: Arc::new(Shared::new()?),
             now: Cell::new(now),
             gather: Cell::new(1),
@@ -145,6 +148,7 @@ impl Driver {
         self.now.set(now);
         stats::count(&self.stats.turns);
         self.timers.expire(now);
+        self.heavy.renew();
         if now.since(self.trimmed.get()).as_secs() >= 1 {
             self.trimmed.set(now);
             self.renew_buffers();
@@ -226,6 +230,7 @@ impl Driver {
     pub(super) fn wind_down(&self) {
         self.ending.set(true);
         self.executor.cancel_all(&self.stats);
+        self.heavy.clear();
         drop(std::mem::take(&mut *self.starved.borrow_mut()));
         drop(std::mem::take(&mut *self.exhausted.borrow_mut()));
         while self.in_flight() > 0 {

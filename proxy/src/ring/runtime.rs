@@ -110,7 +110,7 @@ fn drive<F: Future>(driver: &Driver, main: F) -> F::Output {
         {
             return output;
         }
-        let idle = driver.executor.is_idle() && !signal.woken.load(Ordering::Acquire);
+        let idle = driver.executor.is_idle() && driver.heavy.is_idle() && !signal.woken.load(Ordering::Acquire);
         driver.turn(idle).expect("the kernel refused io_uring_enter");
     }
 }

@@ -14,6 +14,7 @@ use crate::control::Facts;
 use crate::kernel::Feeds;
 use crate::listen::{Crowd, Teller};
 use crate::policy::finding::Outlet;
+use crate::respond::compress;
 use crate::ring::{self, Mailbox, Runtime, Sender, Settings};
 use crate::target::{Balancers, Report, Wake};
 use crate::trace::flow::Notes;
@@ -201,6 +202,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         bound: RefCell::default(),
         clients: RefCell::default(),
         active: Cell::new(0),
+        coders: compress::Room::default(),
         replay_room: Cell::new(REPLAY_MAX / shared.counters.len().max(1) as u64),
         handshakes: super::Handshakes::default(),
         draining: Cell::new(false),

@@ -6,16 +6,36 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::document::Document;
+use super::material::Material;
 use super::tools::{Bench, PROXY_CORE, Running, free_address, wait_listens};
 use crate::run::{Outcome, find, root};
 
 /// What a proxy is set up for: more than any row needs, less than its descriptors allow.
 pub(super) const CONNECTIONS_MAX: usize = 12_000;
 
+/// What is spoken on both sides of a proxy.
+#[derive(Clone, Copy)]
+pub(super) struct Spoken<'a> {
+    /// TLS 1.3 to the client, with HTTP/2 and HTTP/1.1 to choose from.
+    pub(super) tls: Option<&'a Material>,
+    /// Where everything is forwarded.
+    pub(super) origin: SocketAddr,
+    /// HTTP/2 without TLS to the origin.
+    pub(super) h2_origin: bool,
+}
+
+impl Spoken<'_> {
+    /// HTTP/1.1 on both sides.
+    pub(super) fn plain(bench: &Bench) -> Self {
+        Self { tls: None, origin: bench.origin, h2_origin: false }
+    }
+}
+
 /// A running proxy.
 pub(super) struct Contestant {
     pub(super) name: &'static str,
     pub(super) address: SocketAddr,
+    pub(super) is_https: bool,
     running: Running,
 }
 
@@ -26,7 +46,8 @@ impl Contestant {
 
     /// The URL of a path through it.
     pub(super) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.is_https { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 }
 
@@ -43,29 +64,31 @@ pub(super) fn weir_for(
     routes: usize,
     connections_max: usize,
 ) -> Outcome<Contestant> {
-    let document = Document {
+    let document = Document { workers, routes, connections_max, ..document(Spoken::plain(bench))? };
+    started(bench, name, &document)
+}
+
+/// weir with one worker that speaks this.
+pub(super) fn weir_spoken(bench: &Bench, name: &'static str, spoken: Spoken<'_>) -> Outcome<Contestant> {
+    started(bench, name, &document(spoken)?)
+}
+
+/// One worker, one route, no policy.
+fn document(spoken: Spoken<'_>) -> Outcome<Document<'_>> {
+    Ok(Document {
         web: free_address()?,
         management: free_address()?,
-        origin: bench.origin,
-        workers,
-        routes,
-        connections_max,
+        spoken,
+        workers: 1,
+        routes: 1,
+        connections_max: CONNECTIONS_MAX,
         rules: "",
-    };
-    started(bench, name, &document)
+    })
 }
 
 /// weir with one worker and these tables of policies.
 pub(super) fn weir_ruled(bench: &Bench, name: &'static str, rules: &str) -> Outcome<Contestant> {
-    let document = Document {
-        web: free_address()?,
-        management: free_address()?,
-        origin: bench.origin,
-        workers: 1,
-        routes: 1,
-        connections_max: CONNECTIONS_MAX,
-        rules,
-    };
+    let document = Document { rules, ..document(Spoken::plain(bench))? };
     started(bench, name, &document)
 }
 
@@ -77,7 +100,8 @@ fn started(bench: &Bench, name: &'static str, document: &Document<'_>) -> Outcom
     let mut command = Command::new("taskset");
     command.args(["-c", &cores]).arg(&bench.weir).args(["run", "--config"]).arg(path);
     let running = Running::start(&mut command, &bench.dir, name)?;
-    let contestant = Contestant { name, address: document.web, running };
+    let is_https = document.spoken.tls.is_some();
+    let contestant = Contestant { name, address: document.web, is_https, running };
     wait_listens(document.management, name).and_then(|()| wait_listens(document.web, name)).map_err(|e| {
         let said = std::fs::read_to_string(bench.dir.join(format!("{name}.log"))).unwrap_or_default();
         format!("{e}: {said}")
@@ -94,16 +118,8 @@ fn weir_document(dir: &Path, name: &str, document: &Document<'_>) -> Outcome<Pat
 
 /// How long weir takes from its start until `/ready` answers 200.
 pub(super) fn start_to_ready(bench: &Bench) -> Outcome<Duration> {
-    let management = free_address()?;
-    let document = Document {
-        web: free_address()?,
-        management,
-        origin: bench.origin,
-        workers: 1,
-        routes: 1,
-        connections_max: CONNECTIONS_MAX,
-        rules: "",
-    };
+    let document = document(Spoken::plain(bench))?;
+    let management = document.management;
     let path = weir_document(&bench.dir, "start", &document)?;
     let mut command = Command::new("taskset");
     command.args(["-c", PROXY_CORE]).arg(&bench.weir).args(["run", "--config"]).arg(path);
@@ -133,7 +149,7 @@ pub(super) fn floor(bench: &Bench) -> Outcome<Contestant> {
     let (listen, origin) = (address.to_string(), bench.origin.to_string());
     let mut command = bench.command(&["floor", "--listen", &listen, "--upstream", &origin, "--cpu", PROXY_CORE]);
     let running = Running::start(&mut command, &bench.dir, "floor")?;
-    let contestant = Contestant { name: "floor", address, running };
+    let contestant = Contestant { name: "floor", address, is_https: false, running };
     wait_listens(address, "the floor").map_err(|e| format!("{e} (does weir-bench have `floor`?)"))?;
     Ok(contestant)
 }
@@ -145,24 +161,43 @@ pub(super) fn peers(bench: &Bench) -> Outcome<Vec<Contestant>> {
 
 /// The same, ready for so many connections: nginx has memory for all of them from its start.
 pub(super) fn peers_for(bench: &Bench, connections_max: usize) -> Outcome<Vec<Contestant>> {
+    started_peers(bench, &["nginx", "haproxy"], Spoken::plain(bench), connections_max)
+}
+
+/// Some of the peers, speaking this.
+pub(super) fn peers_spoken(bench: &Bench, names: &[&'static str], spoken: Spoken<'_>) -> Outcome<Vec<Contestant>> {
+    started_peers(bench, names, spoken, CONNECTIONS_MAX)
+}
+
+fn started_peers(
+    bench: &Bench,
+    names: &[&'static str],
+    spoken: Spoken<'_>,
+    connections_max: usize,
+) -> Outcome<Vec<Contestant>> {
     let mut peers = Vec::new();
-    for name in ["nginx", "haproxy"] {
+    for &name in names {
         match find(name) {
-            Some(program) => peers.push(peer(bench, name, &program, connections_max)?),
+            Some(program) => peers.push(peer(bench, name, &program, spoken, connections_max)?),
             None => eprintln!("missing peer: {name} is not installed"),
         }
     }
-    if peers.is_empty() { Err("no peer is installed".into()) } else { Ok(peers) }
+    if peers.is_empty() { Err(format!("no peer of {names:?} is installed")) } else { Ok(peers) }
 }
 
-fn peer(bench: &Bench, name: &'static str, program: &Path, connections_max: usize) -> Outcome<Contestant> {
+fn peer(
+    bench: &Bench,
+    name: &'static str,
+    program: &Path,
+    spoken: Spoken<'_>,
+    connections_max: usize,
+) -> Outcome<Contestant> {
     let address = free_address()?;
     let file = if name == "nginx" { "nginx.conf" } else { "haproxy.cfg" };
     let template = root().join("bench/peers").join(file);
     let text = std::fs::read_to_string(&template).map_err(|e| format!("{}: {e}", template.display()))?;
-    let text = text.replace("@LISTEN@", &address.to_string()).replace("@ORIGIN@", &bench.origin.to_string());
-    let text = text.replace("@CONNECTIONS@", &connections_max.to_string());
     let path = bench.dir.join(file);
+    let text = filled(&text, name, address, spoken, connections_max);
     std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut command = Command::new("taskset");
     command.args(["-c", PROXY_CORE]).arg(program);
@@ -171,6 +206,58 @@ fn peer(bench: &Bench, name: &'static str, program: &Path, connections_max: usiz
         _ => command.args(["-db", "-f"]).arg(path),
     };
     let running = Running::start(&mut command, &bench.dir, name)?;
-    wait_listens(address, name)?;
-    Ok(Contestant { name, address, running })
+    wait_listens(address, name).map_err(|e| {
+        let said = std::fs::read_to_string(bench.dir.join(format!("{name}.log"))).unwrap_or_default();
+        format!("{e}: {said}")
+    })?;
+    Ok(Contestant { name, address, is_https: spoken.tls.is_some(), running })
+}
+
+/// A peer's configuration with its places filled in.
+fn filled(text: &str, name: &str, address: SocketAddr, spoken: Spoken<'_>, connections_max: usize) -> String {
+    let (tls, keys) = match (spoken.tls, name) {
+        (None, _) => Default::default(),
+        (Some(material), "nginx") => {
+            let Material { cert, key, .. } = material;
+            let keys = format!("ssl_certificate {};\n        ssl_certificate_key {};", cert.display(), key.display());
+            ("ssl http2".to_owned(), keys)
+        }
+        (Some(material), _) => {
+            let both = material.both.display();
+            (format!("ssl crt {both} alpn h2,http/1.1 ssl-min-ver TLSv1.3"), String::new())
+        }
+    };
+    let filled = [
+        ("@LISTEN@", address.to_string()),
+        ("@ORIGIN@", spoken.origin.to_string()),
+        ("@CONNECTIONS@", connections_max.to_string()),
+        ("@TLS@", tls),
+        ("@TLS_KEYS@", keys),
+        ("@PROTO@", if spoken.h2_origin { "proto h2" } else { "" }.to_owned()),
+    ];
+    // What explains the places is not one of them.
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    filled
+        .iter()
+        .fold(lines.map(|line| format!("{line}\n")).collect(), |text, (place, value)| text.replace(place, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_of_a_peers_configuration_is_filled() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let material = Material { cert: "/c.pem".into(), key: "/k.pem".into(), both: "/b.pem".into() };
+        for (name, file) in [("nginx", "nginx.conf"), ("haproxy", "haproxy.cfg")] {
+            let text = std::fs::read_to_string(root().join("bench/peers").join(file)).expect("a template");
+            for tls in [None, Some(&material)] {
+                let spoken = Spoken { tls, origin: address, h2_origin: tls.is_some() };
+                let text = filled(&text, name, address, spoken, 100);
+                assert!(!text.contains('@'), "{text}");
+                assert_eq!(text.contains(".pem"), tls.is_some(), "{text}");
+            }
+        }
+    }
 }

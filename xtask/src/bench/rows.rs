@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::contestant::{self, Contestant};
+use super::contestant::{self, Contestant, Spoken};
 use super::document;
-use super::measure::{Series, Work, alternate, alternate_wrk, best};
+use super::measure::{Series, Work, alternate, alternate_h2load, alternate_wrk, best};
 use super::stats::Spread;
 use super::tools::{Bench, Running, resident, signal};
 use crate::run::{Outcome, root};
@@ -43,11 +43,13 @@ impl fmt::Display for Line {
 }
 
 const fn get(path: &'static str, connections: usize) -> Work {
-    Work { path, connections, upload: None, close: false }
+    Work { path, connections, upload: None, close: false, resume: false }
 }
 
 const SMALL_64: Work = get("/bytes/128", 64);
 const SMALL_256: Work = get("/bytes/128", 256);
+/// One exchange on each connection; few at once, because the generator keeps no more than eight tickets.
+const HANDSHAKES: Work = Work { close: true, ..get("/bytes/128", 4) };
 const MANY_ROUTES: usize = 10_000;
 
 /// All of them, in the order of the goals.
@@ -79,6 +81,37 @@ pub(super) const ROWS: &[Row] = &[
         goal: "CPU per upload <= 0.80 x the better peer",
         run: |bench| beside_peers(bench, Work { upload: Some("1MiB"), ..get("/up", 16) }, 0.80),
     },
+    Row {
+        name: "tls-small",
+        goal: "TLS 1.3: CPU per request <= 0.80 x the better peer",
+        run: |bench| over_tls(bench, SMALL_64),
+    },
+    Row {
+        name: "tls-64k",
+        goal: "TLS 1.3: CPU per response <= 0.80 x the better peer",
+        run: |bench| over_tls(bench, get("/bytes/64KiB", 64)),
+    },
+    Row {
+        name: "tls-full",
+        goal: "full handshakes per CPU second >= 1.0 x nginx",
+        run: |bench| handshakes(bench, HANDSHAKES),
+    },
+    Row {
+        name: "tls-resumed",
+        goal: "resumed handshakes per CPU second >= 1.0 x nginx",
+        run: |bench| handshakes(bench, Work { resume: true, ..HANDSHAKES }),
+    },
+    Row {
+        name: "h2-10",
+        goal: "HTTP/2 over TLS, 10 streams: CPU <= 0.80 x the better peer",
+        run: |bench| over_h2(bench, get("/bytes/128", 16), 10),
+    },
+    Row {
+        name: "h2-100",
+        goal: "HTTP/2 over TLS, 100 streams: CPU <= 0.80 x the better peer",
+        run: |bench| over_h2(bench, get("/bytes/128", 4), 100),
+    },
+    Row { name: "h2-both", goal: "HTTP/2 on both sides: CPU <= 0.80 x HAProxy", run: h2_on_both_sides },
     Row { name: "routes-10k", goal: "CPU per request <= 1.05 x one route's", run: many_routes },
     Row { name: "rules-20", goal: "CPU per request <= 1.05 x no rule's", run: unmet_rules },
     Row { name: "rate-limit", goal: "CPU per request <= 1.03 x no limit's", run: met_limit },
@@ -104,10 +137,63 @@ pub(super) const ROWS: &[Row] = &[
 fn beside_peers(bench: &Bench, work: Work, goal: f64) -> Outcome<Line> {
     let weir = contestant::weir(bench, "weir", 1, 1)?;
     let peers = contestant::peers(bench)?;
-    let all: Vec<&Contestant> = std::iter::once(&weir).chain(&peers).collect();
-    let series = alternate(bench, &all, work)?;
+    let series = alternate(bench, &all(&weir, &peers), work)?;
     let best = best(&series[1..]);
     Ok(Line::ratio(series[0].over(best), goal, &figures(&series)))
+}
+
+/// TLS 1.3 to the client, HTTP/1.1 within it.
+fn over_tls(bench: &Bench, work: Work) -> Outcome<Line> {
+    let spoken = Spoken { tls: Some(bench.material()?), ..Spoken::plain(bench) };
+    let weir = contestant::weir_spoken(bench, "weir-tls", spoken)?;
+    let peers = contestant::peers_spoken(bench, &["nginx", "haproxy"], spoken)?;
+    let series = alternate(bench, &all(&weir, &peers), work)?;
+    let best = best(&series[1..]);
+    Ok(Line::ratio(series[0].over(best), 0.80, &figures(&series)))
+}
+
+/// A connection, a handshake and one small exchange at a time: those per second of CPU.
+fn handshakes(bench: &Bench, work: Work) -> Outcome<Line> {
+    let spoken = Spoken { tls: Some(bench.material()?), ..Spoken::plain(bench) };
+    let weir = contestant::weir_spoken(bench, "weir-tls", spoken)?;
+    let nginx = contestant::peers_spoken(bench, &["nginx"], spoken)?;
+    let series = alternate(bench, &all(&weir, &nginx), work)?;
+    // As many more per second as each costs less.
+    let ratio = series[1].over(&series[0]);
+    let each = series.iter().map(|one| format!("{} {:.0} per CPU s", one.name, 1e6 / one.spread().median));
+    let text = format!("{ratio:.3} x  {}", each.collect::<Vec<_>>().join(", "));
+    Ok(Line { text, pass: ratio.median >= 1.0 })
+}
+
+/// HTTP/2 to the client, over TLS as clients speak it, by h2load.
+fn over_h2(bench: &Bench, work: Work, streams: usize) -> Outcome<Line> {
+    let spoken = Spoken { tls: Some(bench.material()?), ..Spoken::plain(bench) };
+    beside_h2_peers(bench, &["nginx", "haproxy"], spoken, work, streams)
+}
+
+/// nginx speaks no HTTP/2 to origins.
+fn h2_on_both_sides(bench: &Bench) -> Outcome<Line> {
+    let (origin, _running) = bench.h2_origin()?;
+    let spoken = Spoken { tls: Some(bench.material()?), origin, h2_origin: true };
+    beside_h2_peers(bench, &["haproxy"], spoken, get("/bytes/128", 16), 10)
+}
+
+fn beside_h2_peers(
+    bench: &Bench,
+    peers: &[&'static str],
+    spoken: Spoken<'_>,
+    work: Work,
+    streams: usize,
+) -> Outcome<Line> {
+    let weir = contestant::weir_spoken(bench, "weir-h2", spoken)?;
+    let peers = contestant::peers_spoken(bench, peers, spoken)?;
+    let series = alternate_h2load(bench, &all(&weir, &peers), work, streams)?;
+    let best = best(&series[1..]);
+    Ok(Line::ratio(series[0].over(best), 0.80, &figures(&series)))
+}
+
+fn all<'c>(weir: &'c Contestant, peers: &'c [Contestant]) -> Vec<&'c Contestant> {
+    std::iter::once(weir).chain(peers).collect()
 }
 
 /// `weir 14.1 us, nginx 18.0 us`.

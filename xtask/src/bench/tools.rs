@@ -1,5 +1,6 @@
 //! What all rows share: the binaries, the origin, a directory, the generator, the clock of a process.
 
+use std::cell::OnceCell;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::Options;
+use super::material::Material;
 use crate::run::{Outcome, find};
 
 /// The core of the proxy, and that of origin and generator.
@@ -24,6 +26,7 @@ pub(super) struct Bench {
     connections: Option<usize>,
     pub(super) origin: SocketAddr,
     _origin: Running,
+    material: OnceCell<Material>,
 }
 
 /// A process that ends with us.
@@ -75,7 +78,26 @@ impl Bench {
         wait_listens(origin, "the origin")?;
         self_check(&generator);
         let Options { rounds, seconds, connections, .. } = *options;
-        Ok(Self { generator, weir, dir, rounds: rounds.max(1), seconds, connections, origin, _origin: running })
+        let (rounds, material) = (rounds.max(1), OnceCell::new());
+        Ok(Self { generator, weir, dir, rounds, seconds, connections, origin, _origin: running, material })
+    }
+
+    /// What contestants show where they speak TLS.
+    pub(super) fn material(&self) -> Outcome<&Material> {
+        if let Some(made) = self.material.get() {
+            return Ok(made);
+        }
+        let made = Material::make(&self.dir)?;
+        Ok(self.material.get_or_init(|| made))
+    }
+
+    /// An origin that speaks HTTP/2 by prior knowledge, beside the generator.
+    pub(super) fn h2_origin(&self) -> Outcome<(SocketAddr, Running)> {
+        let address = free_address()?;
+        let mut command = self.command(&["origin", "--h2", "--cpu", LOAD_CORE, "--listen", &address.to_string()]);
+        let running = Running::start(&mut command, &self.dir, "origin-h2")?;
+        wait_listens(address, "the origin of HTTP/2").map_err(|e| format!("{e} (does weir-bench have `--h2`?)"))?;
+        Ok((address, running))
     }
 
     /// The connections of a row, unless the user wants others.

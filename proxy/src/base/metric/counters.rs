@@ -130,7 +130,16 @@ labels! {
     FindingsDisk, "findings_disk_max", "an old finding was dropped because they took too much of the disk";
     EjectionPercent, "ejection_percent", "an ejection was refused to keep enough endpoints";
     FlowsOpen, "flows_open_max", "a connection was left out of the flow table";
+    CompressionMemory, "compression_memory_max", "a response was not compressed because the coders took too much memory";
     FlowsReaders, "flows_readers_max", "a reader of the wiretap was refused";
+}
+
+labels! {
+    /// A content coding, by its name in HTTP.
+    Coding:
+    Zstd, "zstd", "Zstandard (RFC 8878)";
+    Br, "br", "Brotli (RFC 7932)";
+    Gzip, "gzip", "gzip (RFC 1952)";
 }
 
 labels! {
@@ -164,6 +173,9 @@ pub struct Counters {
     limits: Row<{ Limit::COUNT }>,
     lost: Row<{ Queue::COUNT }>,
     stages: [Histogram; Phase::COUNT],
+    compressed: Row<{ Coding::COUNT }>,
+    compressed_in: Row<{ Coding::COUNT }>,
+    compressed_out: Row<{ Coding::COUNT }>,
     /// Requests in flight.
     pub requests_active: Counter,
     /// Tries after a request's first.
@@ -237,6 +249,27 @@ impl Counters {
     /// Counts the time a request spent in a stage.
     pub fn stage(&self, phase: Phase, duration: Duration) {
         self.stages[phase as usize].record(duration);
+    }
+
+    /// Counts a response that begins in this coding.
+    pub fn compressed(&self, coding: Coding) {
+        self.compressed.0[coding as usize].add(1);
+    }
+
+    /// Counts octets that went into a coder, and those that came out.
+    pub fn compressed_octets(&self, coding: Coding, into: u64, out: u64) {
+        self.compressed_in.0[coding as usize].add(into);
+        self.compressed_out.0[coding as usize].add(out);
+    }
+
+    /// Responses in this coding.
+    pub fn compressed_count(&self, coding: Coding) -> u64 {
+        self.compressed.0[coding as usize].value()
+    }
+
+    /// Octets into the coders of this coding, and out of them.
+    pub fn compressed_octets_count(&self, coding: Coding) -> (u64, u64) {
+        (self.compressed_in.0[coding as usize].value(), self.compressed_out.0[coding as usize].value())
     }
 
     /// Finished requests with this reason.

@@ -29,6 +29,7 @@ fn page() -> String {
     page += &values("class", Class::ALL.iter().map(|c| (c.token(), c.text())));
     page += &values("stage", Phase::ALL.iter().map(|p| (p.token(), p.text())));
     page += &values("limit", Limit::ALL.iter().map(|l| (l.token(), l.text())));
+    page += &values("coding", Coding::ALL.iter().map(|c| (c.token(), c.text())));
     page += &values("queue", Queue::ALL.iter().map(|q| (q.token(), q.text())));
     page + "\nThe values of `reason` are those of [reasons](reasons.md).\n"
 }

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{ErrorPages, Health, Outlier, RetryOverlay, Split, Sticky, Target, TimeoutsOverlay};
+use super::{CompressionOverlay, ErrorPages, Health, Outlier, RetryOverlay, Split, Sticky, Target, TimeoutsOverlay};
 use crate::config::check;
 use crate::config::format::{List, Maybe, Objects, OneOrList, Pairs, RouteSub, Sub};
 use crate::config::number::{Count, Size, Time};
@@ -79,6 +79,8 @@ config_table! {
         retry: RouteSub<RetryOverlay>;
         /// Its own pages.
         error_pages: Sub<ErrorPages>;
+        /// Its own compression.
+        compression: RouteSub<CompressionOverlay>;
         /// How the health of its endpoints is probed; none: they count as healthy.
         health: Maybe<Sub<Health>>;
         /// When an endpoint is taken out because of what requests met there.

@@ -1,6 +1,8 @@
 //! Values that are one of a few words.
 
-use crate::config::format::choices;
+use crate::base::metric::Coding;
+use crate::config::format::{Format, Node, choices, not_a_choice, wrong_type};
+use crate::config::reader::{Reader, Spot};
 
 choices! {
     /// Which requests a wildcard host covers.
@@ -455,5 +457,25 @@ choices! {
         File = "file",
         /// To standard output.
         Stdout = "stdout",
+    }
+}
+
+impl Format for Coding {
+    type Out = Self;
+
+    fn kind() -> String {
+        Self::ALL.iter().map(|coding| format!("\"{}\"", coding.token())).collect::<Vec<_>>().join(" or ")
+    }
+
+    fn read(node: Node<'_>, spot: Spot<'_>, reader: &mut Reader) -> Option<Self> {
+        let Some(text) = node.as_str() else {
+            wrong_type::<Self>(node, spot, reader);
+            return None;
+        };
+        let found = Self::ALL.iter().copied().find(|coding| coding.token() == text);
+        if found.is_none() {
+            not_a_choice(node, &Self::ALL.iter().map(|coding| coding.token()).collect::<Vec<_>>(), spot, reader);
+        }
+        found
     }
 }

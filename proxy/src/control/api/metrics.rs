@@ -12,7 +12,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use super::answer::{Query, Refusal};
 use super::{State, stats};
 use crate::base::Reason;
-use crate::base::metric::{self, Buckets, Class, Counters, Limit, Metric, Phase};
+use crate::base::metric::{self, Buckets, Class, Coding, Counters, Limit, Metric, Phase};
 use crate::policy::limit::Occupancy;
 use crate::target::live::Live;
 use text::Text;
@@ -70,6 +70,19 @@ fn requests(text: &mut Text, state: &State) {
     text.rows(metric::LIMIT_HITS, Limit::ALL.iter().map(|&limit| ([limit.token()], limit_hits(state, limit))));
     rules(text, state);
     text.one(metric::RETRIES, state.sum(|counters| counters.retries.value()));
+    compression(text, state);
+}
+
+fn compression(text: &mut Text, state: &State) {
+    let responses = |coding| state.sum(|counters| counters.compressed_count(coding));
+    text.rows(metric::COMPRESSED, Coding::ALL.iter().map(|&coding| ([coding.token()], responses(coding))));
+    text.head(metric::COMPRESSED_BYTES);
+    for &coding in Coding::ALL {
+        let came = state.sum(|counters| counters.compressed_octets_count(coding).0);
+        let sent = state.sum(|counters| counters.compressed_octets_count(coding).1);
+        text.row(metric::COMPRESSED_BYTES, [coding.token(), "in"], came);
+        text.row(metric::COMPRESSED_BYTES, [coding.token(), "out"], sent);
+    }
 }
 
 fn rules(text: &mut Text, state: &State) {

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::super::beside::Beside;
+use super::super::coding::Coded;
 use super::super::record::Record;
 use super::super::relay::{Download, Ended, is_chunked};
 use super::super::upload::Progress;
@@ -139,34 +140,37 @@ impl Attempt<'_, '_, '_> {
             return Err(Fault::new(Reason::UpstreamBadUpgrade));
         }
         self.edit(&response, edits, text);
-        if let Some(out) = self.intercepted(&response, record, edits) {
+        if let Some(out) = self.intercepted(&response, record, edits).await {
             exchange.send(out).await?;
             return Ok(None);
         }
         let asked = exchange.request.verb();
         let stated = head.body(asked);
         let from = upstream.framing(stated);
+        let silence = self.silence(&response);
+        let stream = silence.1 == Reason::TunnelIdle;
+        let coded = exchange.code(&response, from, arrived.rest.as_deref(), stream, edits);
         let to = match (stated, from) {
             // Its stream ended with its head.
             (BodyLength::UntilClose, BodyLength::None) => BodyLength::Length(0),
-            _ => client_body(stated, exchange.request.version()),
+            _ => client_body(coded.length(stated), exchange.request.version()),
         };
         if to == BodyLength::UntilClose {
             record.keep_alive = false;
             record.close_delimited = true;
         }
         let mut octets = spare_vec();
-        exchange.write_head(&mut octets, self.out(head, &response, to, record, edits));
+        exchange.write_head(&mut octets, coded.head(self.out(head, &response, to, record, edits)));
         record.status = head.status();
         record.answered = true;
         let mut send = SendBuf::new();
         send.push_vec(octets);
         let reader = BodyReader::response(from);
         let trailers = exchange.request.head.takes_trailers();
-        let (first, chunked, silence) = (arrived.rest.clone(), is_chunked(to), self.silence(&response));
+        let (first, chunked, is_coded) = (arrived.rest.clone(), is_chunked(to), matches!(coded, Coded::Body(_)));
         let two_way = exchange.is_grpc();
-        let download = Download { upstream, reader, first, chunked, silence, trailers, two_way };
-        let main = pin!(exchange.download(download, send, record));
+        let download = Download { upstream, reader, first, chunked, silence, trailers, two_way, coded: is_coded };
+        let main = pin!(exchange.deliver(coded, download, send, record));
         // A fault of the request's body, or the client's going away, ends the exchange.
         let ended = beside.run(main, |sent: &Result<(), Fault>| sent.err()).await??;
         Ok((from != BodyLength::UntilClose).then_some(ended))
@@ -238,7 +242,7 @@ impl Attempt<'_, '_, '_> {
     }
 
     /// The operator's page in the place of an upstream's error body.
-    fn intercepted(&self, response: &Response<'_>, record: &mut Record, edits: &mut Edits) -> Option<SendBuf> {
+    async fn intercepted(&self, response: &Response<'_>, record: &mut Record, edits: &mut Edits) -> Option<SendBuf> {
         let exchange = self.forward.exchange;
         let status = response.status();
         let rules = exchange.rules;
@@ -251,6 +255,7 @@ impl Attempt<'_, '_, '_> {
         let kind = render(&mut page, &rules.pages, wanted, status, Reason::Ok, exchange.id_text());
         OF_A_BODY.iter().for_each(|name| edits.remove(name));
         edits.set(b"Content-Type", kind.as_bytes());
+        let page = exchange.code_whole(status, Some(response), &page, edits).await.unwrap_or(page);
         let bodiless = exchange.request.verb() == Method::Head;
         let length = page.len() as u64;
         let out = ResponseOut {

@@ -79,6 +79,57 @@ fn wakers_work_and_die_on_other_threads() {
 }
 
 #[test]
+fn heavy_work_leaves_room_for_the_rest_of_each_turn() {
+    run(small(), || async {
+        const TASKS: usize = 8;
+        const PIECES: usize = 50;
+        let done = Rc::new(RefCell::new(Vec::new()));
+        let before = stats().turns.get();
+        for task in 0..TASKS {
+            let done = Rc::clone(&done);
+            spawn(async move {
+                for _ in 0..PIECES {
+                    heavy(16 << 10).await;
+                    done.borrow_mut().push((stats().turns.get(), task));
+                }
+            });
+        }
+        while done.borrow().len() < TASKS * PIECES {
+            turns(1).await;
+        }
+        let done = done.take();
+        // Two pieces make a turn's share, and those who wait have their turns in order.
+        let mut by_turn = std::collections::HashMap::<_, usize>::new();
+        done.iter().for_each(|(turn, _)| *by_turn.entry(*turn).or_default() += 1);
+        assert!(by_turn.values().all(|&pieces| pieces <= 2), "{by_turn:?}");
+        assert!(stats().turns.get() - before >= (TASKS * PIECES / 2) as u64);
+        let mut pieces = [0usize; TASKS];
+        for (_, task) in done {
+            pieces[task] += 1;
+            let (least, most) = (pieces.iter().min().unwrap(), pieces.iter().max().unwrap());
+            // The first one finds the share of its first turn untouched.
+            assert!(most - least <= 3, "nobody is passed over: {pieces:?}");
+        }
+    });
+}
+
+#[test]
+fn who_stops_waiting_for_a_turn_holds_nobody_up() {
+    run(small(), || async {
+        heavy(1 << 20).await;
+        for _ in 0..100 {
+            let gone = select2(std::future::ready(()), heavy(1)).await;
+            assert!(matches!(gone, Either::Left(())));
+            let mut waiting = std::pin::pin!(heavy(16 << 10));
+            let polled = std::future::poll_fn(|context| std::task::Poll::Ready(waiting.as_mut().poll(context))).await;
+            assert!(polled.is_pending(), "there is nothing left of this turn");
+        }
+        heavy(1).await;
+        heavy(1).await;
+    });
+}
+
+#[test]
 fn panic_ends_its_task_alone() {
     run(small(), || async {
         let flag = Rc::new(Cell::new(false));

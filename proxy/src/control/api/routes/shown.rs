@@ -7,9 +7,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
+use crate::base::metric::Coding;
 use crate::config::raw;
 use crate::config::value::{
-    Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, PathSecurity,
+    Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, MediaRange, PathSecurity,
     ProxyProtocol, RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol, UpstreamHost,
 };
 
@@ -115,6 +116,18 @@ impl Show for SplitKey {
     }
 }
 
+impl Show for Coding {
+    fn show(&self) -> Value {
+        json!(self.token())
+    }
+}
+
+impl Show for MediaRange {
+    fn show(&self) -> Value {
+        json!(self.to_string())
+    }
+}
+
 impl Show for UpstreamHost {
     fn show(&self) -> Value {
         match self {
@@ -176,6 +189,7 @@ shown! {
         read, expect, linger
     }, "try" = try_;
     raw::RetryOverlay { attempts, statuses, non_idempotent, body_max, budget, backoff };
+    raw::CompressionOverlay { algorithms, size_min, types, memory_max };
     raw::Health {
         kind, service, method, path, host, port, interval, timeout, healthy, unhealthy, status, start
     };
@@ -200,8 +214,8 @@ pub(super) fn route(route: &raw::Route) -> Object {
     object!(route, raw::Route {
         id, name, enabled, listener, priority, is_default, host, host_regex, path_prefix, path_exact, path_regex,
         path_prefix_raw, method, client, header, query, path_security, action, redirect, rewrite, request_headers,
-        response_headers, split, balance, hash_key, sticky, slow_start, limits, timeouts, retry, error_pages, health,
-        outlier, panic_percent, all_unhealthy, forwarded, websocket,
+        response_headers, split, balance, hash_key, sticky, slow_start, limits, timeouts, retry, error_pages,
+        compression, health, outlier, panic_percent, all_unhealthy, forwarded, websocket,
     }, not targets)
 }
 
