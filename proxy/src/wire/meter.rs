@@ -61,7 +61,10 @@ pub struct Meter {
     /// HEADERS or DATA of ours have left since the client's last PING.
     spoken: bool,
     pings: u64,
+    /// The client's first SETTINGS have come.
     settled: bool,
+    /// Something else came first.
+    unsettled: bool,
     updates: u64,
     ack_unsent: bool,
     noted: Vec<Noted>,
@@ -84,6 +87,7 @@ impl Meter {
             spoken: false,
             pings: 0,
             settled: false,
+            unsettled: false,
             updates: UPDATES_PER_DATA,
             ack_unsent: false,
             noted: Vec::new(),
@@ -136,6 +140,11 @@ impl Meter {
         self.left == 0
     }
 
+    /// Whether the client did not begin with SETTINGS (RFC 9113 section 3.4), which the codec does not ask for.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
     /// Since when a head lacks its end.
     pub fn head_since(&self) -> Option<Instant> {
         self.awaited.map(|(_, since)| since)
@@ -173,6 +182,7 @@ impl Meter {
     }
 
     fn inbound(&mut self, frame: Frame) {
+        self.unsettled |= !self.settled && frame != Frame::Settings { ack: false };
         match frame {
             Frame::Data { empty: true, end: false } => self.charge(IDLE_WORK),
             Frame::Data { .. } => {}

@@ -293,7 +293,8 @@ impl Peer {
         let (last, code) = self.went_away().expect("a GOAWAY came");
         assert!(codes.contains(&code), "GOAWAY {} instead of {wanted}; seen: {:#?}", code::name(code), self.seen);
         self.expect_end();
-        last
+        // A graceful end names the last stream only in its second GOAWAY (RFC 9113 6.8).
+        self.went_away().map_or(last, |(last, _)| last)
     }
 
     /// Reads to the end of the connection; says how it ended.

@@ -232,7 +232,8 @@ fn connections_that_cannot_be_had_fail_all_who_wait_for_them() {
     // Its queue takes the connection, and nobody ever answers: neither SETTINGS nor the request.
     let silent = TcpListener::bind("127.0.0.1:0").expect("bind");
     let url = format!("http://{}", silent.local_addr().expect("an address"));
-    let weir = to(url).tables("[timeouts]\nconnect = \"500ms\"\nresponse_header = \"1s\"\n[retry]\nattempts = 0").start();
+    let weir =
+        to(url).tables("[timeouts]\nconnect = \"500ms\"\nresponse_header = \"1s\"\n[retry]\nattempts = 0").start();
     let began = Instant::now();
     let mut clients: Vec<_> = (0..3)
         .map(|_| {

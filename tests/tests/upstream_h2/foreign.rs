@@ -12,7 +12,9 @@ fn a_probe_asks_in_the_targets_own_protocol() {
         let status = if call.head.uri.path() == "/health" { 200 } else { 404 };
         call.answer(status, &[], "")
     });
-    let weir = to(origin.url()).with("[route.target.health]\npath = \"/health\"\ninterval = \"1s\"\nstart = \"unhealthy\"").start();
+    let weir = to(origin.url())
+        .with("[route.target.health]\npath = \"/health\"\ninterval = \"1s\"\nstart = \"unhealthy\"")
+        .start();
     wait::until("the endpoint to be healthy", || weir.get("/").status == 404);
     let seen = origin.calls();
     let probe = seen.iter().find(|head| head.uri.path() == "/health").expect("a probe");
@@ -56,7 +58,8 @@ fn a_wrong_protocol_is_named() {
 
 #[test]
 fn a_static_answer_has_no_protocol() {
-    let config = Config::new().route(1, "path_prefix = \"/\"", &[]).with("[[route.target]]\nstatic = {}\nprotocol = \"h2c\"");
+    let config =
+        Config::new().route(1, "path_prefix = \"/\"", &[]).with("[[route.target]]\nstatic = {}\nprotocol = \"h2c\"");
     let dir = weir_tests::dir::Dir::new();
     let path = dir.write("weir.toml", config.text());
     let exit = weir::command(&["check", "--config", &path.display().to_string()]);

@@ -96,7 +96,8 @@ fn a_response_says_its_length_where_the_origin_did_or_its_stream_ended_at_once()
 fn trailers_go_both_ways_to_who_takes_them() {
     let origin = H2Origin::new(|mut call| async move {
         let Ok((_, trailers)) = call.content().await else { return };
-        let sum = trailers.as_ref().and_then(|trailers| trailers.get("x-sum")?.to_str().ok()).unwrap_or("none").to_owned();
+        let sum =
+            trailers.as_ref().and_then(|trailers| trailers.get("x-sum")?.to_str().ok()).unwrap_or("none").to_owned();
         let mut stream = call.begin(200, &[], false);
         let _ = stream.send_data(sum.into_bytes().into(), false);
         let mut trailers = http::HeaderMap::new();

@@ -41,7 +41,8 @@ fn next(conn: &mut Conn) -> Option<Frame> {
 
 /// Takes the preface, and says these SETTINGS.
 fn begin(conn: &mut Conn, settings: &[u8]) -> bool {
-    conn.take(24).is_some_and(|preface| preface.starts_with(b"PRI * HTTP/2.0")) && conn.send(frame(SETTINGS, 0, 0, settings))
+    conn.take(24).is_some_and(|preface| preface.starts_with(b"PRI * HTTP/2.0"))
+        && conn.send(frame(SETTINGS, 0, 0, settings))
 }
 
 /// The stream of the next request; SETTINGS and PING on the way are acknowledged.

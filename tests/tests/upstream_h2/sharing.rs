@@ -68,7 +68,10 @@ fn no_connection_carries_more_than_a_hundred() {
 fn requests_wait_in_line_where_no_more_connections_may_be_opened() {
     let origin = H2Origin::with(Builder::new().max_concurrent_streams(2), slow);
     let weir = to(origin.url())
-        .replace("path_prefix = \"/\"", "path_prefix = \"/\"\nlimits = { connections_max = 1, queue_timeout = \"10s\" }")
+        .replace(
+            "path_prefix = \"/\"",
+            "path_prefix = \"/\"\nlimits = { connections_max = 1, queue_timeout = \"10s\" }",
+        )
         .start();
     all_good(send(&weir, "/0", 1));
     all_good(send(&weir, "/100", 8));
