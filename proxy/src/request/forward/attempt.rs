@@ -277,7 +277,9 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         let pool = &self.forward.exchange.current.snapshot.document.pool;
         let used_up = pool.requests_max != 0 && u64::from(upstream.exchanges.get()) >= pool.requests_max;
         let aged = !pool.age_max.is_zero() && ring::now().since(upstream.born) >= pool.age_max;
-        if used_up || aged || !response.keep_alive() || upstream.closing.get() {
+        // A stream serves one exchange; its connection is not this one's to keep.
+        let stream = upstream.socket.stream().is_some();
+        if stream || used_up || aged || !response.keep_alive() || upstream.closing.get() {
             return None;
         }
         let idle = if pool.idle_timeout.is_zero() { Duration::from_secs(86_400) } else { pool.idle_timeout };

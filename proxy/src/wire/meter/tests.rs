@@ -39,6 +39,18 @@ fn reset(stream: u32, code: u8) -> Vec<u8> {
 }
 
 #[test]
+fn a_client_begins_with_settings() {
+    assert!(!meter().is_unsettled());
+    for first in [frame(6, 0, 0, &[0; 8]), frame(4, 1, 0, &[]), headers(1)] {
+        let mut meter = Meter::new(BUDGET, 100, start());
+        meter.received(&[b'x'; PREFACE], start());
+        meter.received(&first, start());
+        meter.received(&frame(4, 0, 0, &[]), start());
+        assert!(meter.is_unsettled());
+    }
+}
+
+#[test]
 fn each_attack_has_its_price() {
     let mut meter = meter();
     for (what, octets, points) in [
@@ -157,17 +169,6 @@ fn a_head_that_drips_is_awaited_since_its_first_octet() {
         meter.received(&[*octet], start() + Duration::from_secs(at as u64));
     }
     assert_eq!(meter.head_since(), None);
-}
-
-#[test]
-fn settings_come_first() {
-    assert!(!meter().is_unsettled());
-    for octets in [frame(4, 1, 0, &[]), frame(6, 0, 0, &[0; 8]), headers(1)] {
-        let mut meter = Meter::new(BUDGET, 100, start());
-        meter.received(&[b'x'; PREFACE], start());
-        meter.received(&octets, start());
-        assert!(meter.is_unsettled());
-    }
 }
 
 #[test]
