@@ -23,7 +23,7 @@ use crate::base::{Instant, Reason};
 use crate::config::raw::{Http2, Timeouts};
 use crate::config::snapshot::ListenerPlan;
 use crate::listen::{Client, Doing, Stopped, deadline};
-use crate::ring;
+use crate::ring::{self, Timer};
 use crate::wire::{Adapter, Meter, Payload, Port};
 use crate::worker::{Registered, Worker};
 
@@ -33,6 +33,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 const HPACK_TABLE: u32 = 4096;
 /// Streams that weir resets for what the client does wrong, before it has enough of it.
 const ERRORS_MAX: usize = 1024;
+
+/// How long exchanges that were cut may take to unwind: they only have to be polled.
+const UNWIND: Duration = Duration::from_secs(1);
 
 type Codec = h2::server::Connection<Adapter<Rc<Client>>, Payload>;
 
@@ -143,7 +146,7 @@ impl Connection {
         if over {
             return Poll::Ready(());
         }
-        if let Some(code) = self.verdict().filter(|_| !self.given_up) {
+        if let Some(code) = self.offence().filter(|_| !self.given_up) {
             self.give_up(code);
             // What that has to say is said by the codec.
             cx.waker().wake_by_ref();
@@ -165,7 +168,7 @@ impl Connection {
         if let Some(meter) = &self.port.meter {
             meter.borrow_mut().accepted(respond.stream_id().as_u32());
         }
-        if let Some(code) = self.verdict() {
+        if let Some(code) = self.offence() {
             return respond.send_reset(code);
         }
         let current = shared.worker.current_of(&client.listener);
@@ -190,13 +193,11 @@ impl Connection {
         self.codec.graceful_shutdown();
     }
 
-    /// Why the client's frames end the connection, if they do.
-    fn verdict(&self) -> Option<h2::Reason> {
+    /// Why the connection is to be given up, if the codec sees no reason to.
+    fn offence(&self) -> Option<h2::Reason> {
         let meter = self.port.meter.as_ref()?.borrow();
-        if meter.is_unsettled() {
-            return Some(h2::Reason::PROTOCOL_ERROR);
-        }
-        meter.is_empty().then_some(h2::Reason::ENHANCE_YOUR_CALM)
+        let wrong = meter.is_unsettled().then_some(h2::Reason::PROTOCOL_ERROR);
+        wrong.or(meter.is_empty().then_some(h2::Reason::ENHANCE_YOUR_CALM))
     }
 
     /// Ends it, and says why.
@@ -257,7 +258,11 @@ impl Connection {
     async fn end(self, end: End) {
         let Self { shared, codec, port, .. } = self;
         if end == End::Cut {
+            // They say why they ended, before they notice that their connection is gone.
             shared.cut();
+            let timer = Timer::new();
+            timer.set_after(UNWIND);
+            let _ = timer.race(shared.empty()).await;
         }
         drop(codec);
         shared.empty().await;

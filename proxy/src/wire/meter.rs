@@ -61,8 +61,9 @@ pub struct Meter {
     /// HEADERS or DATA of ours have left since the client's last PING.
     spoken: bool,
     pings: u64,
+    /// The client's first SETTINGS have come.
     settled: bool,
-    /// The first frame was another than SETTINGS.
+    /// Something else came first.
     unsettled: bool,
     updates: u64,
     ack_unsent: bool,
@@ -139,7 +140,7 @@ impl Meter {
         self.left == 0
     }
 
-    /// Whether the client has begun with something else than SETTINGS (RFC 9113 section 3.4), which the codec bears.
+    /// Whether the client did not begin with SETTINGS (RFC 9113 section 3.4), which the codec does not ask for.
     pub fn is_unsettled(&self) -> bool {
         self.unsettled
     }
@@ -181,7 +182,7 @@ impl Meter {
     }
 
     fn inbound(&mut self, frame: Frame) {
-        self.unsettled |= !self.settled && !matches!(frame, Frame::Settings { ack: false });
+        self.unsettled |= !self.settled && frame != Frame::Settings { ack: false };
         match frame {
             Frame::Data { empty: true, end: false } => self.charge(IDLE_WORK),
             Frame::Data { .. } => {}

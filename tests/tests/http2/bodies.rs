@@ -156,7 +156,9 @@ fn a_body_beyond_the_limit_is_413_and_ends_its_stream_alone() {
 fn trailers_go_upstream_and_come_back() {
     let origin = Origin::scripted(|mut conn, _| {
         while conn.request().is_some() {
-            conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX-Sum: 3\r\nHost: no\r\n\r\n");
+            conn.send(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX-Sum: 3\r\nHost: no\r\n\r\n",
+            );
         }
     });
     let weir = Config::forwarding(origin.url()).h2c().start();

@@ -64,7 +64,7 @@ fn silence_is_bounded_as_in_a_tunnel() {
 
 #[test]
 fn errors_are_trailers_alone() {
-    let weir = Config::new().route(1, "path = \"/dead\"", &["http://127.0.0.1:1"]).h2c().start();
+    let weir = Config::new().route(1, "path_prefix = \"/dead\"", &["http://127.0.0.1:1"]).h2c().start();
     let mut peer = weir.h2();
     for (path, status, message) in [("/none", "12", "no_route"), ("/dead", "14", "upstream_connect_refused")] {
         let stream = peer.open(&call(path), true);

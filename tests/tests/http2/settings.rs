@@ -7,7 +7,8 @@ use weir_tests::{Config, Gate, Origin};
 
 #[test]
 fn without_h2c_the_preface_is_no_request() {
-    let weir = Config::forwarding(Origin::ok("x").url()).start();
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url()).start();
     let mut client = weir.client();
     client.write(weir_tests::h2::PREFACE);
     assert_eq!(client.response().status, 505);
@@ -18,7 +19,8 @@ fn without_h2c_the_preface_is_no_request() {
 fn clients_are_told_the_limits() {
     let keys = "[http2]\nstreams_max = 7\nstream_window = \"128KiB\"\nconnection_window = \"2MiB\"";
     let head = "[limits]\nhead_max = \"16KiB\"";
-    let weir = Config::forwarding(Origin::ok("x").url()).h2c().tables(keys).tables(head).start();
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url()).h2c().tables(keys).tables(head).start();
     let peer = weir.h2();
     assert_eq!(peer.setting(setting::MAX_CONCURRENT_STREAMS), Some(7));
     assert_eq!(peer.setting(setting::INITIAL_WINDOW_SIZE), Some(128 << 10));
@@ -29,7 +31,8 @@ fn clients_are_told_the_limits() {
 
 #[test]
 fn a_listener_may_set_its_own() {
-    let weir = Config::forwarding(Origin::ok("x").url())
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url())
         .h2c()
         .listener("[listener.http2]\nstreams_max = 3")
         .tables("[http2]\nstreams_max = 9\nstream_window = \"64KiB\"")

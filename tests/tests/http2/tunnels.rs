@@ -74,10 +74,7 @@ fn octets_that_come_early_wait_for_the_tunnel() {
     let (_origin, weir) = stand();
     let mut peer = weir.h2();
     let stream = peer.next_stream();
-    peer.send_all([
-        Frame::headers(stream, hpack::block(OFFER), false),
-        Frame::data(stream, b"early", false),
-    ]);
+    peer.send_all([Frame::headers(stream, hpack::block(OFFER), false), Frame::data(stream, b"early", false)]);
     peer.until("what it shouts", |peer, _| peer.message(stream).text() == "EARLY");
 }
 
@@ -91,8 +88,11 @@ fn each_offer_has_a_key_of_its_own() {
         assert_eq!(peer.head(stream).status(), 200);
         peer.send(Frame::reset(stream, code::CANCEL));
     }
-    let keys: Vec<_> =
-        origin.requests().iter().map(|seen| seen.fields.all("sec-websocket-key").collect::<Vec<_>>().join(" ")).collect();
+    let keys: Vec<_> = origin
+        .requests()
+        .iter()
+        .map(|seen| seen.fields.all("sec-websocket-key").collect::<Vec<_>>().join(" "))
+        .collect();
     assert!(keys.len() == 2 && keys[0] != keys[1] && keys.iter().all(|key| key.len() == 24), "{keys:?}");
     assert!(!keys.iter().any(|key| key.starts_with("dGhl")), "{keys:?}");
 }

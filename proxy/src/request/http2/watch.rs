@@ -71,9 +71,11 @@ impl Watch {
         if let Some(going) = self.going {
             return Some((going.max(since) + GRACE, Due::Goodbye));
         }
-        // As with HTTP/1, the first request has less time than those that follow.
-        let limit = if facts.requests == 0 { facts.head } else { facts.keepalive };
-        (!limit.is_zero()).then(|| (since + limit, Due::Request))
+        // As with HTTP/1, the first request has no more time than a head.
+        let head = Some(facts.head).filter(|limit| facts.requests == 0 && !limit.is_zero());
+        let keepalive = Some(facts.keepalive).filter(|limit| !limit.is_zero());
+        let limit = head.into_iter().chain(keepalive).min()?;
+        Some((since + limit, Due::Request))
     }
 
     /// Whether enough has left since this was last asked. The first period only sets the mark.
@@ -116,6 +118,8 @@ mod tests {
         let idle = Facts { idle_since: Some(at(90)), ..facts() };
         assert_eq!(Watch::new().due(&idle), Some((at(150), Due::Request)));
         assert_eq!(Watch::new().due(&Facts { requests: 0, ..idle }), Some((at(100), Due::Request)));
+        let hasty = Facts { requests: 0, keepalive: Duration::from_secs(2), ..idle };
+        assert_eq!(Watch::new().due(&hasty), Some((at(92), Due::Request)));
         assert_eq!(Watch::new().due(&Facts { keepalive: Duration::ZERO, ..idle }), None);
     }
 

@@ -37,6 +37,7 @@ pub(super) enum Frame {
     },
     GoAway {
         code: u32,
+        says: [u8; 8],
     },
     WindowUpdate,
     /// PRIORITY, PUSH_PROMISE, and what no standard knows.
@@ -260,6 +261,17 @@ mod tests {
     fn lengths_that_lie_are_no_trouble() {
         for octets in [frame(3, 0, 1, &[1]), frame(7, 0, 0, &[1, 2]), frame(0, 8, 1, &[])] {
             assert_eq!(read(&octets, 1, 0).len(), 1);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_octets_are_read_the_same_however_they_are_split(
+            octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),
+            step in 1_usize..40,
+        ) {
+            let whole = read(&octets, octets.len().max(1), 0);
+            proptest::prop_assert_eq!(read(&octets, step, 0), whole);
         }
     }
 }
