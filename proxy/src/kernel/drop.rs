@@ -278,7 +278,7 @@ impl Drop {
     }
 
     /// Duplicates for another process: links, with their places and modes, and the maps of sources.
-    pub(super) fn share(&self) -> io::Result<(Vec<(Place, Mode, OwnedFd)>, Vec<OwnedFd>)> {
+    pub(super) fn share(&self) -> io::Result<(Vec<SharedLink>, Vec<OwnedFd>)> {
         let links = self.links.iter().map(|(place, link)| Ok((place.clone(), link.mode, link.share()?)));
         Ok((links.collect::<io::Result<_>>()?, self.maps.share_sources()?))
     }
@@ -306,6 +306,9 @@ impl Drop {
         ]
     }
 }
+
+/// A link for another process: where, how, and a duplicate.
+pub(super) type SharedLink = (Place, Mode, OwnedFd);
 
 /// What another process leaves of its group.
 pub(super) struct Heirloom {

@@ -158,9 +158,9 @@ impl Taken {
         let links: BTreeMap<_, _> = links.collect();
         let mut map = |is_there: bool| MapData::from_fd(is_there.then(|| descriptors.next()).flatten()?).ok();
         let (syn, known) = (map(inventory.sources), map(inventory.sources));
-        let sources = syn.zip(known).and_then(|(syn, known)| {
-            Some([Map::LruHashMap(syn), Map::LruHashMap(known)].map(|map| map.try_into().ok()))
-        });
+        let sources = syn
+            .zip(known)
+            .map(|(syn, known)| [Map::LruHashMap(syn), Map::LruHashMap(known)].map(|map| map.try_into().ok()));
         let sources = sources.and_then(|[syn, known]| Some([syn?, known?]));
         Self { heirloom: Some(Heirloom { links, sources }), listeners: map(inventory.listeners) }
     }
