@@ -9,6 +9,8 @@ mod load;
 mod origin;
 mod self_check;
 mod size;
+mod stream;
+mod tls;
 mod url;
 mod wire;
 mod xdp;
@@ -18,7 +20,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Load generator and origin for HTTP/1.1, on glommio's executors: they share no code with what they measure.
+/// Load generator and origin for HTTP/1.1 and HTTP/2, with and without TLS, on glommio's executors: they share no code
+/// with what they measure but the libraries below it.
 #[derive(Parser)]
 #[command(version)]
 enum Command {

@@ -1,16 +1,21 @@
 //! The origin: answers of a fixed size, ready in memory, and uploads that it counts and forgets.
 
+mod h2;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
 
 use crate::body::{Body, head_end};
 use crate::executor::Cores;
-use crate::size;
+use crate::stream::Stream;
+use crate::{size, tls};
 
 /// Larger answers are written block by block.
 const BLOCK: usize = 1 << 20;
@@ -22,20 +27,26 @@ pub(crate) struct Options {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:8000")]
     listen: String,
+    /// HTTP/2: within TLS beside HTTP/1.1, without it by prior knowledge alone.
+    #[arg(long)]
+    h2: bool,
+    #[command(flatten)]
+    tls: tls::ServerOptions,
     #[command(flatten)]
     cores: Cores,
 }
 
 /// Serves until it is killed.
 pub(crate) fn run(options: &Options) -> Result<bool, String> {
-    let listen = options.listen.clone();
-    let outcomes = options.cores.run(move |_| serve(listen.clone()))?;
+    let alpn: &[&str] = if options.h2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+    let (listen, h2, tls) = (options.listen.clone(), options.h2, options.tls.build(alpn)?);
+    let outcomes = options.cores.run(move |_| serve(listen.clone(), h2, tls.clone()))?;
     outcomes.into_iter().collect::<Result<Vec<()>, _>>().map(|_| true)
 }
 
-async fn serve(listen: String) -> Result<(), String> {
+async fn serve(listen: String, h2: bool, tls: Option<Arc<ServerConfig>>) -> Result<(), String> {
     let listener = TcpListener::bind(&listen).map_err(|e| format!("{listen}: {e}"))?;
-    let answers = Rc::new(Answers::default());
+    let answers = Rc::new(Answers { knows_h2: h2, tls, ..Answers::default() });
     loop {
         // Out of descriptors, or the peer has gone already: the next may be better.
         let Ok(stream) = listener.accept().await else {
@@ -48,8 +59,15 @@ async fn serve(listen: String) -> Result<(), String> {
     }
 }
 
-async fn connection(mut stream: TcpStream, answers: &Answers) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn connection(stream: TcpStream, answers: &Answers) -> io::Result<()> {
+    let stream = Stream::accepted(stream, answers.tls.as_ref()).await?;
+    if stream.speaks_h2() || answers.knows_h2 && answers.tls.is_none() {
+        return h2::connection(stream, &answers.bodies).await.map_err(io::Error::other);
+    }
+    http_1(stream, answers).await
+}
+
+async fn http_1(mut stream: Stream, answers: &Answers) -> io::Result<()> {
     let mut buffer = vec![0; 16 << 10];
     let mut filled = 0;
     loop {
@@ -82,7 +100,7 @@ async fn connection(mut stream: TcpStream, answers: &Answers) -> io::Result<()> 
 }
 
 /// Reads a request's body away; what follows it is left at the front of `buffer`.
-async fn upload(stream: &mut TcpStream, buffer: &mut Vec<u8>, mut filled: usize, body: Body) -> io::Result<usize> {
+async fn upload(stream: &mut Stream, buffer: &mut Vec<u8>, mut filled: usize, body: Body) -> io::Result<usize> {
     let mut body = body;
     let bad = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     loop {
@@ -116,8 +134,7 @@ impl Ask {
         let line = head.split(|b| *b == b'\r').next()?;
         let path = line.split(|b| *b == b' ').nth(1)?;
         let path = std::str::from_utf8(path.split(|b| *b == b'?').next()?).ok()?;
-        // A proxy may have put a prefix before it; whatever is no /bytes/SIZE gets a small answer.
-        let size = path.rsplit_once("/bytes/").and_then(|(_, size)| size::parse(size).ok()).unwrap_or(2);
+        let size = size_of(path);
         let is = |name: &[u8], value: &[u8]| {
             crate::body::field(head, name).is_some_and(|found| found.eq_ignore_ascii_case(value))
         };
@@ -130,12 +147,22 @@ impl Ask {
     }
 }
 
-/// Answers by their size, serialised once.
+/// A proxy may have put a prefix before it; whatever is no /bytes/SIZE gets a small answer.
+fn size_of(path: &str) -> u64 {
+    path.rsplit_once("/bytes/").and_then(|(_, size)| size::parse(size).ok()).unwrap_or(2)
+}
+
+/// What an executor serves with: answers by their size, serialised once.
 #[derive(Default)]
-struct Answers(RefCell<HashMap<u64, Rc<[u8]>>>);
+struct Answers {
+    wholes: RefCell<HashMap<u64, Rc<[u8]>>>,
+    bodies: Rc<h2::Bodies>,
+    knows_h2: bool,
+    tls: Option<Arc<ServerConfig>>,
+}
 
 impl Answers {
-    async fn write(&self, stream: &mut TcpStream, size: u64) -> io::Result<()> {
+    async fn write(&self, stream: &mut Stream, size: u64) -> io::Result<()> {
         if size <= BLOCK as u64 {
             let whole = self.whole(size);
             return stream.write_all(&whole).await;
@@ -154,7 +181,7 @@ impl Answers {
 
     /// Head and body in one piece.
     fn whole(&self, size: u64) -> Rc<[u8]> {
-        let mut answers = self.0.borrow_mut();
+        let mut answers = self.wholes.borrow_mut();
         // Clients choose the size: what they can make us keep is bounded.
         if answers.len() > 64 {
             answers.clear();

@@ -61,6 +61,7 @@ fn measure_request(name: &str, input: &[u8]) {
             expect_continue: false,
             connection: Connection::KeepAlive,
             forwarding: Forwarding { mode: Forwarded::X, peer: "192.0.2.1", before: None, proto: "http", port: 8080 },
+            client_cert: weir::http::ClientCert::Untold,
             request_id: (b"X-Request-Id", b"01234567-89ab-7fff-bfff-ffffffffffff"),
             edits: &edits,
         };

@@ -48,3 +48,6 @@ pub fn provider() -> Arc<CryptoProvider> {
         LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     PROVIDER.clone()
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ pub use fields::{Message, get, post};
 pub use frame::{Frame, flag, kind, setting};
 pub use origin::Conn;
 pub use peer::{End, Peer};
+pub use state::Role;
 
 /// What a client sends first (RFC 9113 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -28,6 +28,7 @@ pub mod servers;
 pub mod spelling;
 pub mod tls;
 pub mod wait;
+pub mod websocket;
 pub mod weir;
 
 pub use client::{Client, Ended};

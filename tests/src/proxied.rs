@@ -5,14 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// The line of version 1 for a connection from `source` to `destination`.
 pub fn v1(source: &str, destination: &str) -> Vec<u8> {
     let (source, destination) = (end(source), end(destination));
-    format!(
-        "PROXY TCP4 {} {} {} {}\r\n",
-        source.ip(),
-        destination.ip(),
-        source.port(),
-        destination.port()
-    )
-    .into_bytes()
+    format!("PROXY TCP4 {} {} {} {}\r\n", source.ip(), destination.ip(), source.port(), destination.port()).into_bytes()
 }
 
 /// The block of version 2 for a connection from `source` to `destination`, with these records.

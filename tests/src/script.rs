@@ -29,6 +29,11 @@ impl Gate {
         self.0.1.notify_all();
     }
 
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock().expect("gate")
+    }
+
     /// Waits until it is open. Gives up after a minute, so that no thread outlives a failed test for long.
     pub fn pass(&self) {
         let shut = self.0.0.lock().expect("gate");

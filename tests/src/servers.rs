@@ -3,10 +3,11 @@
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::dir::Dir;
 use crate::ports::Port;
-use crate::program::{Running, find};
+use crate::program::{Running, find, finish};
 use crate::wait;
 
 /// A real origin, killed on drop.
@@ -104,6 +105,29 @@ fn node_speaking(module: &str, handler: &str) -> Server {
     );
     let file = dir.write("origin.js", script);
     Server::started(port, dir, Command::new(find("node")).arg(file))
+}
+
+/// The Python that Debian's packages of modules belong to, whichever other one is in PATH.
+const SYSTEM_PYTHON: &str = "/usr/bin/python3";
+
+/// A script for that Python; its first argument is the address where it must listen.
+#[track_caller]
+pub fn system_python(script: &str) -> Server {
+    let (port, dir) = (Port::reserve(), Dir::new());
+    let file = dir.write("server.py", script);
+    let mut command = Command::new(SYSTEM_PYTHON);
+    command.arg(file).arg(port.address().to_string());
+    Server::started(port, dir, &mut command)
+}
+
+/// Runs a script to its end, which must be a good one; gives what it wrote.
+#[track_caller]
+pub fn run_system_python(script: &str, args: &[&str], limit: Duration) -> String {
+    let dir = Dir::new();
+    let file = dir.write("client.py", script);
+    let exit = finish(Command::new(SYSTEM_PYTHON).arg(file).args(args), limit);
+    assert_eq!(exit.code, Some(0), "{args:?}\n{}\n{}", exit.stdout, exit.stderr);
+    exit.stdout
 }
 
 #[cfg(test)]

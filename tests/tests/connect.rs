@@ -79,7 +79,11 @@ fn a_listed_destination_gets_a_tunnel_both_ways() {
     assert_eq!(client.ended(), Ended::Closed);
     assert_eq!(origin.octets(), 10, "nothing but the tunnel's octets");
     let line = weir.wait_log("the tunnel", |line| line["method"] == "CONNECT");
-    assert_eq!((&line["status"], &line["reason"], &line["body_out"]), (&200.into(), &"ok".into(), &13.into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["reason"], &line["body_out"]),
+        (&200.into(), &"ok".into(), &13.into()),
+        "{line}"
+    );
     assert_eq!((&line["path"], &line["endpoint"]), (&destination.as_str().into(), &destination.as_str().into()));
     assert_eq!((&line["host"], &line["route"]), (&"127.0.0.1".into(), &serde_json::Value::Null));
 }
@@ -170,7 +174,8 @@ fn any_address_of_a_name_will_do() {
     let (origin, names) = (shouting(), NameServer::start());
     let port = origin.address().port();
     // Nobody listens at the other addresses.
-    names.say("db.test", Says::Addresses(vec![[127, 0, 0, 3].into(), [127, 0, 0, 1].into(), [127, 0, 0, 4].into()], 60));
+    names
+        .say("db.test", Says::Addresses(vec![[127, 0, 0, 3].into(), [127, 0, 0, 1].into(), [127, 0, 0, 4].into()], 60));
     let db = format!("db.test:{port}");
     let weir = resolving(&names, &[&db]).start();
     wait::until("the first answer", || try_tunnel(&weir, &db).is_some());

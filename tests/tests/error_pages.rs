@@ -196,9 +196,8 @@ fn keys_that_are_no_error_status_are_problems_of_the_document() {
         ("404 = 1".to_owned(), "404"),
         ("intercept = [\"x\"]".to_owned(), "intercept"),
     ] {
-        let text = format!(
-            "version = 1\n[error_pages]\n{line}\n[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:1\"\n"
-        );
+        let text =
+            format!("version = 1\n[error_pages]\n{line}\n[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:1\"\n");
         let path = dir.write("weir.toml", text).to_string_lossy().into_owned();
         let exit = weir_tests::weir::command(&["check", "--config", &path]);
         assert_eq!(exit.code, Some(1), "{line}: {}", exit.stderr);

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use glommio::net::TcpStream;
 
 use super::Plan;
 use super::pace::Pace;
 use super::report::{Failure, Tally};
 use crate::body::{Body, field, head_end};
+use crate::stream::Stream;
 
 const HEAD_MAX: usize = 64 << 10;
 /// Bodies beyond this are read in larger pieces.
@@ -46,7 +46,7 @@ pub(crate) struct Received {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
     filled: usize,
 }
@@ -54,7 +54,7 @@ struct Connection {
 async fn exchange(plan: &Plan, kept: &mut Option<Connection>) -> Result<Received, Failure> {
     let mut connection = match kept.take() {
         Some(connection) => connection,
-        None => Connection::open(plan).await.map_err(|_| Failure::Connect)?,
+        None => Connection::open(plan).await?,
     };
     connection.stream.write_all(&plan.ask).await.map_err(|_| Failure::Write)?;
     let (received, keep) = connection.response().await?;
@@ -65,9 +65,8 @@ async fn exchange(plan: &Plan, kept: &mut Option<Connection>) -> Result<Received
 }
 
 impl Connection {
-    async fn open(plan: &Plan) -> Result<Self, glommio::GlommioError<()>> {
-        let stream = TcpStream::connect(plan.url.address).await?;
-        stream.set_nodelay(true)?;
+    async fn open(plan: &Plan) -> Result<Self, Failure> {
+        let stream = Stream::open(plan.url.address, plan.tls.as_ref()).await?;
         Ok(Self { stream, buffer: vec![0; SMALL], filled: 0 })
     }
 

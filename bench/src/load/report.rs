@@ -8,11 +8,13 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::connection::Received;
+use crate::stream::Unopened;
 
 /// Why a request has no response.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Failure {
     Connect,
+    Handshake,
     Write,
     Read,
     Reset,
@@ -25,11 +27,21 @@ impl Failure {
     fn token(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Handshake => "handshake",
             Self::Write => "write",
             Self::Read => "read",
             Self::Reset => "reset",
             Self::Closed => "closed",
             Self::Malformed => "malformed",
+        }
+    }
+}
+
+impl From<Unopened> for Failure {
+    fn from(unopened: Unopened) -> Self {
+        match unopened {
+            Unopened::Connect => Self::Connect,
+            Unopened::Handshake => Self::Handshake,
         }
     }
 }

@@ -191,7 +191,7 @@ impl Reading<'_> {
     fn offer(&mut self, raw: &ListedCertificate) -> Result<Offer, Flaw> {
         let chain = self.read("cert", &raw.cert, PEM_MAX)?;
         let key = self.read("key", &raw.key, PEM_MAX)?;
-        let certificate = Certificate::from_pem(&chain, &key)?;
+        let mut certificate = Certificate::from_pem(&chain, &key)?;
         let names = match raw.names.is_empty() {
             true => certificate.names().clone(),
             false => Names::listed(raw.names.iter().map(String::as_str)),
@@ -199,10 +199,22 @@ impl Reading<'_> {
         if let Some(name) = certificate.names().missing(&names) {
             return Err(Flaw { key: "names", why: format!("has \"{name}\", which the certificate does not cover") });
         }
+        self.warn_of_age(raw, &certificate);
         let client_auth = self.client_auth(raw)?;
-        let certificate = Arc::new(self.stapled(raw, certificate));
+        self.staple(raw, &mut certificate);
         let source = raw.cert.to_string_lossy().into();
-        Ok(Offer { source, certificate, names, client_auth, default: false })
+        Ok(Offer { source, certificate: Arc::new(certificate), names, client_auth, default: false })
+    }
+
+    /// A certificate that clients will refuse is shown nevertheless: they say more of it than weir can.
+    fn warn_of_age(&mut self, raw: &ListedCertificate, certificate: &Certificate) {
+        let (valid, now) = (certificate.valid(), unix_now());
+        let why = match (now < *valid.start(), now > *valid.end()) {
+            (true, _) => "cert is not valid yet",
+            (_, true) => "cert is not valid any more",
+            _ => return,
+        };
+        self.problems.push(raw.at.warning("cert", why));
     }
 
     fn client_auth(&mut self, raw: &ListedCertificate) -> Result<ClientAuth, Flaw> {
@@ -218,26 +230,18 @@ impl Reading<'_> {
     }
 
     /// A response that is not fit is no reason to go without the certificate.
-    fn stapled(&mut self, raw: &ListedCertificate, certificate: Certificate) -> Certificate {
-        let Some(path) = &raw.ocsp else { return certificate };
-        let (certificate, why) = match self.files.read(path, RESPONSE_MAX as u64) {
+    fn staple(&mut self, raw: &ListedCertificate, certificate: &mut Certificate) {
+        let Some(path) = &raw.ocsp else { return };
+        let (unfit, why) = match self.files.read(path, RESPONSE_MAX as u64) {
             Ok(response) => {
-                let (certificate, unfit) = match certificate.with_ocsp(&response) {
-                    Ok(certificate) => {
-                        let unfit = certificate.unstapled(unix_now());
-                        (certificate, unfit)
-                    }
-                    Err((certificate, unfit)) => (certificate, Some(unfit)),
-                };
-                (certificate, unfit.map(|unfit| (unfit, unfit.text().to_owned())))
+                let unfit = certificate.staple(&response).err().or_else(|| certificate.unstapled(unix_now()));
+                let Some(unfit) = unfit else { return };
+                (unfit, unfit.text().to_owned())
             }
-            Err(why) => (certificate, Some((Unfit::Unreadable, why))),
+            Err(why) => (Unfit::Unreadable, why),
         };
-        if let Some((unfit, why)) = why {
-            self.kept.left_out(unfit);
-            self.problems.push(raw.at.warning("ocsp", format!("ocsp {why}: it is left out")));
-        }
-        certificate
+        self.kept.left_out(unfit);
+        self.problems.push(raw.at.warning("ocsp", format!("ocsp {why}: it is left out")));
     }
 
     fn unknown(&mut self, unknown: UnknownSni) -> Result<UnknownName, Flaw> {

@@ -98,7 +98,7 @@ struct Follower {
     generation: u64,
     document: Arc<Document>,
     shown: Shown,
-    /// Certificates whose OCSP response has become too old, as was told.
+    /// Certificates whose OCSP response is not stapled for its time, as was told.
     late: HashSet<Arc<str>>,
     /// By worker: the newest stores are on their way.
     owed: Vec<bool>,
@@ -140,7 +140,10 @@ impl Follower {
     }
 
     fn take(&mut self, shown: Shown) {
-        self.late.clear();
+        // What was unfit when it was read has been told then.
+        let now = unix_now();
+        let unfit = offers(&shown.stores).filter(|offer| offer.certificate.unstapled(now).is_some());
+        self.late = unfit.map(|offer| offer.source.clone()).collect();
         self.own.stores.send_replace(Arc::clone(&shown.stores));
         self.shown = shown;
     }
@@ -164,7 +167,7 @@ impl Follower {
 
     fn judge(&mut self, shown: Shown, problems: &Problems) {
         for warning in problems.warnings() {
-            tracing::warn!(problem = %warning, "a file of a certificate is not used");
+            tracing::warn!(problem = %warning, "a certificate is of little use");
         }
         let wrong: Vec<_> = problems.iter().filter(|problem| !problem.warning).collect();
         wrong.iter().for_each(|problem| self.reject(problem));

@@ -54,6 +54,8 @@ kinds! {
     BadRequest, "bad_request";
     /// An address that a name must not have.
     DnsDeny, "dns_deny";
+    /// A TLS handshake that is not had here: of this version or protocol, for this name, with this certificate.
+    TlsDeny, "tls_deny";
     /// Files of a listener's certificates that cannot be used: those before stay.
     TlsMaterialRejected, "tls_material_rejected";
 }
@@ -66,6 +68,7 @@ impl Kind {
             Reason::KernelDenied => Some(Self::EarlyDrop),
             Reason::Banned => Some(Self::Banned),
             Reason::ConnectionLimit | Reason::ClientConcurrency => Some(Self::ConnectionLimit),
+            Reason::TlsVersion | Reason::TlsAlpn | Reason::TlsUnknownSni | Reason::TlsClientCert => Some(Self::TlsDeny),
             // The proxy ended it (P) for what the client sent.
             _ if reason.party() == Party::Client && reason.term().starts_with('P') => Some(Self::BadRequest),
             _ => None,

@@ -23,7 +23,7 @@ use crate::base::{Instant, Reason};
 use crate::config::raw::{Http2, Timeouts};
 use crate::config::snapshot::ListenerPlan;
 use crate::listen::{Client, Doing, Stopped, deadline};
-use crate::ring;
+use crate::ring::{self, Timer};
 use crate::wire::{Adapter, Meter, Payload, Port};
 use crate::worker::{Registered, Worker};
 
@@ -33,6 +33,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 const HPACK_TABLE: u32 = 4096;
 /// Streams that weir resets for what the client does wrong, before it has enough of it.
 const ERRORS_MAX: usize = 1024;
+
+/// How long exchanges that were cut may take to unwind: they only have to be polled.
+const UNWIND: Duration = Duration::from_secs(1);
 
 type Codec = h2::server::Connection<Adapter<Rc<Client>>, Payload>;
 
@@ -68,7 +71,7 @@ async fn open(worker: &Rc<Worker>, client: &Rc<Client>) -> Option<Connection> {
     let current = worker.current_of(&client.listener);
     let (_, plan) = plan_of(&current, client)?;
     let now = ring::now();
-    let port = Port::metered(Meter::new(plan.http2.abuse_budget, now));
+    let port = Port::metered(Meter::new(plan.http2.abuse_budget, plan.http2.streams_max, now));
     let adapter = Adapter::with_port(client.clone(), port.clone());
     let mut greeting = pin!(builder(plan).handshake::<_, Payload>(adapter));
     let greeted = poll_fn(|cx| {
@@ -143,8 +146,8 @@ impl Connection {
         if over {
             return Poll::Ready(());
         }
-        if !self.given_up && self.port.meter.as_ref().is_some_and(|meter| meter.borrow().is_empty()) {
-            self.give_up();
+        if let Some(code) = self.offence().filter(|_| !self.given_up) {
+            self.give_up(code);
             // What that has to say is said by the codec.
             cx.waker().wake_by_ref();
         }
@@ -164,6 +167,9 @@ impl Connection {
         }
         if let Some(meter) = &self.port.meter {
             meter.borrow_mut().accepted(respond.stream_id().as_u32());
+        }
+        if let Some(code) = self.offence() {
+            return respond.send_reset(code);
         }
         let current = shared.worker.current_of(&client.listener);
         let Some((_, plan)) = plan_of(&current, client) else { return };
@@ -187,11 +193,18 @@ impl Connection {
         self.codec.graceful_shutdown();
     }
 
-    /// Ends it, and says that it was too much.
-    fn give_up(&mut self) {
+    /// Why the connection is to be given up, if the codec sees no reason to.
+    fn offence(&self) -> Option<h2::Reason> {
+        let meter = self.port.meter.as_ref()?.borrow();
+        let wrong = meter.is_unsettled().then_some(h2::Reason::PROTOCOL_ERROR);
+        wrong.or(meter.is_empty().then_some(h2::Reason::ENHANCE_YOUR_CALM))
+    }
+
+    /// Ends it, and says why.
+    fn give_up(&mut self, code: h2::Reason) {
         self.given_up = true;
         self.watch.going(ring::now());
-        self.codec.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+        self.codec.abrupt_shutdown(code);
     }
 
     /// When something must have happened.
@@ -210,7 +223,7 @@ impl Connection {
             Due::Head if self.given_up => return Some(End::Cut),
             Due::Head => {
                 self.shared.refused(Reason::RequestHeaderTimeout);
-                self.give_up();
+                self.give_up(h2::Reason::ENHANCE_YOUR_CALM);
             }
             Due::Progress => {
                 let client = &self.shared.client;
@@ -236,7 +249,7 @@ impl Connection {
             send: of(|timeouts| timeouts.send),
             requests: client.requests.get(),
             idle_since: shared.idle_since(),
-            block_since: self.port.meter.as_ref().and_then(|meter| meter.borrow().block_since()),
+            head_since: self.port.meter.as_ref().and_then(|meter| meter.borrow().head_since()),
             unsent: client.socket.unsent() > 0,
         }
     }
@@ -245,7 +258,11 @@ impl Connection {
     async fn end(self, end: End) {
         let Self { shared, codec, port, .. } = self;
         if end == End::Cut {
+            // They say why they ended, before they notice that their connection is gone.
             shared.cut();
+            let timer = Timer::new();
+            timer.set_after(UNWIND);
+            let _ = timer.race(shared.empty()).await;
         }
         drop(codec);
         shared.empty().await;

@@ -165,7 +165,8 @@ impl<'a> Exchange<'a> {
         let client = self.client_ip();
         let (listener, host) = (&*self.listener.1.name, self.request.host());
         let dst_port = Some(self.client.port).filter(|port| *port != 0);
-        self.worker.found(&Denial { listener, host, dst_port, client, request: Some(record.id), ..denial });
+        let sni = self.client.secured().and_then(|tls| tls.sni.as_deref()).unwrap_or_default();
+        self.worker.found(&Denial { listener, host, sni, dst_port, client, request: Some(record.id), ..denial });
     }
 
     /// Whether a request ended in a denial, and of which table and rule.
@@ -177,6 +178,7 @@ impl<'a> Exchange<'a> {
             (None, Reason::ClientConcurrency) => ("connections", Limit::RequestsPerClient.token()),
             (None, Reason::Banned) => ("ban", ""),
             (None, Reason::KernelDenied) => ("kernel", ""),
+            (None, _) if kind == Kind::TlsDeny => ("tls", reason.token()),
             (None, _) => ("http", reason.token()),
         };
         Some(Denial { status: record.status, ..Denial::new(kind, table, rule, reason) })

@@ -49,8 +49,9 @@ pub(super) async fn secure(worker: &Worker, client: &Client, tls: &Tls) -> bool 
     false
 }
 
-/// Waits for a place among the handshakes, and makes this one.
+/// Waits for a place among the handshakes, which nobody gets who says nothing, and makes this one.
 async fn agree(worker: &Worker, tls: &Tls, store: &Store, max: u64) -> Result<Secured, End> {
+    tls.begun().await.map_err(|_| End::Silent)?;
     let handshakes = &worker.handshakes;
     let _under_way = match handshakes.try_begin(max) {
         Some(under_way) => under_way,

@@ -60,6 +60,12 @@ impl Socket {
         }
     }
 
+    /// Waits until octets, the end or an error are there to be received, on a socket from which nothing was ever
+    /// received: they stay with the kernel.
+    pub async fn readable(&self) -> io::Result<()> {
+        super::op::poll::readable_while(self.0.fd(), self.descriptor()).await
+    }
+
     /// What [`Socket::recv`] would return at once.
     pub fn try_recv(&self) -> Option<io::Result<Option<Chunk>>> {
         self.0.take()

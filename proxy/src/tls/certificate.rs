@@ -81,29 +81,22 @@ impl Certificate {
         Self { generated: true, ..self }
     }
 
-    /// The same with an OCSP response (DER) beside it, which is stapled while it says that all is good.
+    /// Takes an OCSP response (DER), which is stapled while it says that all is good.
     ///
     /// # Errors
-    /// It says nothing of the kind: the certificate without it.
-    pub fn with_ocsp(self, response: &[u8]) -> Result<Self, (Self, ocsp::Unfit)> {
+    /// It says nothing of the kind.
+    pub fn staple(&mut self, response: &[u8]) -> Result<(), ocsp::Unfit> {
         let issuer = self.bare.cert.get(1).and_then(|der| parse(der));
-        match ocsp::good(response, &self.serial, issuer.as_ref()) {
-            Ok(good) => {
-                drop(issuer);
-                let key = CertifiedKey { ocsp: Some(response.to_vec()), ..(*self.bare).clone() };
-                Ok(Self { stapled: Some(Stapled { key: Arc::new(key), good }), ..self })
-            }
-            Err(unfit) => {
-                drop(issuer);
-                Err((self, unfit))
-            }
-        }
+        let good = ocsp::good(response, &self.serial, issuer.as_ref())?;
+        let key = CertifiedKey { ocsp: Some(response.to_vec()), ..(*self.bare).clone() };
+        self.stapled = Some(Stapled { key: Arc::new(key), good });
+        Ok(())
     }
 
-    /// What is shown at `now`, in Unix seconds.
-    pub(super) fn shown(&self, now: i64) -> &Arc<CertifiedKey> {
+    /// What is shown at `now`, in Unix seconds, which nobody asks unless it matters.
+    pub(super) fn shown(&self, now: impl FnOnce() -> i64) -> &Arc<CertifiedKey> {
         match &self.stapled {
-            Some(stapled) if ocsp::in_date(&stapled.good, now).is_ok() => &stapled.key,
+            Some(stapled) if ocsp::in_date(&stapled.good, now()).is_ok() => &stapled.key,
             _ => &self.bare,
         }
     }

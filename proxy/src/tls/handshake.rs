@@ -19,12 +19,19 @@ use super::{Agreed, Version};
 /// Octets that may wait for a message to be whole: rustls takes none longer than 64 KiB, in records of any size.
 const RECEIVED_MAX: usize = 160 << 10;
 
+/// Records that a handshake may take: each one that holds a part of a message costs as much as all before it.
+const RECORDS_MAX: usize = 1024;
+
 /// A handshake under way.
 pub struct Handshake {
     side: Side,
     received: Vec<u8>,
-    /// Octets of `received` that rustls has been shown.
+    /// Octets of `received` that are whole records which rustls has been shown.
+    whole: usize,
+    /// The same with a part of the next one, which it may refuse by its first octets.
     shown: usize,
+    /// Whole records that it has been shown.
+    records: usize,
 }
 
 enum Side {
@@ -53,7 +60,7 @@ impl Handshake {
     /// The configuration cannot be used.
     pub fn server(config: Arc<ServerConfig>, received: Vec<u8>) -> Result<Self, Error> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self { side: Side::Server(Box::new(connection)), received, shown: 0 })
+        Ok(Self { side: Side::Server(Box::new(connection)), received, whole: 0, shown: 0, records: 0 })
     }
 
     /// A client's with a server of this name.
@@ -62,7 +69,7 @@ impl Handshake {
     /// The configuration cannot be used.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Error> {
         let connection = UnbufferedClientConnection::new(config, name)?;
-        Ok(Self { side: Side::Client(Box::new(connection)), received: Vec::new(), shown: 0 })
+        Ok(Self { side: Side::Client(Box::new(connection)), received: Vec::new(), whole: 0, shown: 0, records: 0 })
     }
 
     /// Takes received octets.
@@ -76,41 +83,51 @@ impl Handshake {
     /// Why there will be no session.
     pub fn advance(&mut self, out: &mut Vec<u8>) -> Result<Stand, Error> {
         loop {
-            match self.turn(self.shown, out) {
+            match self.turn(out) {
                 Ok(Turn::Again) => {}
                 Ok(Turn::Blocked) if !self.common().is_handshaking() => return Ok(Stand::Done),
-                Ok(Turn::Blocked) => match self.next_end() {
-                    Some(end) => self.shown = end,
-                    None if self.received.len() > RECEIVED_MAX => {
-                        return Err(Error::General("the handshake's messages are too long".to_owned()));
-                    }
-                    None => return Ok(Stand::Waiting),
-                },
+                Ok(Turn::Blocked) if self.received.len() > RECEIVED_MAX || self.records > RECORDS_MAX => {
+                    return Err(Error::General("the handshake's messages are too long".to_owned()));
+                }
+                Ok(Turn::Blocked) if !self.show_more() => return Ok(Stand::Waiting),
+                Ok(Turn::Blocked) => {}
                 Err(error) => {
                     // The alert that tells of it.
-                    while let Ok(Turn::Again) = self.turn(0, out) {}
+                    while self.common().wants_write() && self.turn(out).is_ok() {}
                     return Err(error);
                 }
             }
         }
     }
 
-    /// Where the next record ends, or the part of it that is here; rustls may refuse it by its first octets.
-    fn next_end(&self) -> Option<usize> {
-        let rest = self.received.get(self.shown..).filter(|rest| !rest.is_empty())?;
+    /// Lets rustls see the next record, or as much of it as there is. False: it has seen all.
+    fn show_more(&mut self) -> bool {
+        let rest = self.received.get(self.whole..).unwrap_or_default();
         let length = rest.first_chunk::<HEADER>().map(|header| u16::from_be_bytes([header[3], header[4]]));
-        let whole = length.map_or(HEADER, |length| HEADER + usize::from(length));
-        Some(self.shown + whole.min(rest.len()))
+        let before = self.shown;
+        match length.map(|length| HEADER + usize::from(length)) {
+            Some(length) if length <= rest.len() => {
+                self.whole += length;
+                self.records += 1;
+                self.shown = self.whole;
+                true
+            }
+            _ => {
+                self.shown = self.received.len();
+                self.shown > before
+            }
+        }
     }
 
-    fn turn(&mut self, shown: usize, out: &mut Vec<u8>) -> Result<Turn, Error> {
-        let received = &mut self.received[..shown];
+    fn turn(&mut self, out: &mut Vec<u8>) -> Result<Turn, Error> {
+        let shown = &mut self.received[..self.shown];
         let (discard, turn) = match &mut self.side {
-            Side::Server(connection) => settle(connection.process_tls_records(received), out),
-            Side::Client(connection) => settle(connection.process_tls_records(received), out),
+            Side::Server(connection) => settle(connection.process_tls_records(shown), out),
+            Side::Client(connection) => settle(connection.process_tls_records(shown), out),
         };
         self.received.drain(..discard);
-        self.shown = shown - discard;
+        self.whole = self.whole.saturating_sub(discard);
+        self.shown -= discard;
         turn
     }
 
@@ -128,7 +145,7 @@ impl Handshake {
     pub fn finish(self, sni: Option<Box<str>>) -> Result<(Session, Agreed), Error> {
         let agreed = agreed(self.common(), sni)?;
         // A message that begins before the end of the handshake and ends behind it would be read with two keys.
-        if self.shown > 0 {
+        if self.whole > 0 {
             return Err(Error::General("octets are left of the handshake".to_owned()));
         }
         let (suite, secrets, keys) = match self.side {

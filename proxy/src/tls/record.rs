@@ -22,6 +22,9 @@ const EXPLICIT: usize = 8;
 /// Most octets that protection adds to a record, its header among them.
 pub(super) const OVERHEAD: usize = HEADER + EXPLICIT + TAG;
 
+/// Records that a key may still protect when it is to be renewed: for what must be said until then.
+const LEFT: u64 = 1024;
+
 /// The content type of records.
 pub(super) mod content {
     pub(crate) const ALERT: u8 = 21;
@@ -71,9 +74,13 @@ impl Protection {
 
     /// Whether its key should soon protect no more records.
     pub(super) fn is_worn(&self) -> bool {
-        /// Left for what must still be said.
-        const LEFT: u64 = 1024;
         self.sequence >= self.limit.saturating_sub(LEFT)
+    }
+
+    /// As if it had protected all but the last that it may.
+    #[cfg(test)]
+    pub(super) fn wear_out(&mut self) {
+        self.sequence = self.limit - LEFT;
     }
 
     /// Appends the record of `parts`, together at most [`PLAIN_MAX`] octets. None: its key is used up.
@@ -142,16 +149,17 @@ impl Protection {
     /// The whole length of the record that begins here, once its header is there.
     pub(super) fn length(&self, start: &[u8]) -> Result<Option<usize>, Alert> {
         let Some(header) = start.first_chunk::<HEADER>() else { return Ok(None) };
+        // After a TLS 1.3 handshake nothing else is there on the outside (RFC 8446 section 5).
+        let known = match header[0] {
+            content::APPLICATION_DATA => true,
+            content::ALERT | content::HANDSHAKE => self.form != Form::Tls13,
+            _ => false,
+        };
         let expansion = if self.form == Form::Tls13 { EXPANSION_13 } else { EXPANSION_12 };
-        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        match header[0] {
-            _ if length > PLAIN_MAX + expansion => Err(Alert::RECORD_OVERFLOW),
-            // After a TLS 1.3 handshake nothing else is there on the outside (RFC 8446 section 5).
-            content::APPLICATION_DATA if header[1] == 3 => Ok(Some(HEADER + length)),
-            content::ALERT | content::HANDSHAKE if header[1] == 3 && self.form != Form::Tls13 => {
-                Ok(Some(HEADER + length))
-            }
-            _ => Err(Alert::UNEXPECTED_MESSAGE),
+        match usize::from(u16::from_be_bytes([header[3], header[4]])) {
+            _ if !known || header[1..3] != [3, 3] => Err(Alert::UNEXPECTED_MESSAGE),
+            length if length > PLAIN_MAX + expansion => Err(Alert::RECORD_OVERFLOW),
+            length => Ok(Some(HEADER + length)),
         }
     }
 

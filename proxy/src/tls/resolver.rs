@@ -15,7 +15,7 @@ pub(super) struct Resolver(pub(super) Arc<Index>);
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let certificate = self.0.certificate(hello.server_name(), hello.signature_schemes())?;
-        Some(certificate.shown(unix_now()).clone())
+        Some(certificate.shown(unix_now).clone())
     }
 }
 

@@ -320,3 +320,23 @@ fn message_length(start: &[u8]) -> Result<Option<usize>, Alert> {
     let length = 4 + usize::from(high) * 65536 + usize::from(middle) * 256 + usize::from(low);
     if length > MESSAGE_MAX { Err(Alert::DECODE_ERROR) } else { Ok(Some(length)) }
 }
+
+#[cfg(test)]
+impl Session {
+    /// One record of any kind.
+    pub(super) fn seal_one(&mut self, kind: u8, octets: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.sealing.seal(kind, [octets].into_iter(), &mut out).expect("keys");
+        out
+    }
+
+    /// As if its key had protected nearly all that it may.
+    pub(super) fn wear_out(&mut self) {
+        self.sealing.wear_out();
+    }
+
+    /// As if its peer's had.
+    pub(super) fn expect_worn(&mut self) {
+        self.opening.wear_out();
+    }
+}

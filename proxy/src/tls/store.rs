@@ -150,8 +150,10 @@ impl Index {
         sni: Option<&str>,
         schemes: &[rustls::SignatureScheme],
     ) -> Option<&Arc<Certificate>> {
-        let certificates = &self.entry(sni)?.shown.certificates;
-        certificates.iter().find(|one| one.suits(schemes)).or_else(|| certificates.first())
+        match &self.entry(sni)?.shown.certificates[..] {
+            [only] => Some(only),
+            several => several.iter().find(|one| one.suits(schemes)).or_else(|| several.first()),
+        }
     }
 
     fn entry(&self, sni: Option<&str>) -> Option<&Entry> {

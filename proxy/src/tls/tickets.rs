@@ -44,10 +44,11 @@ impl TicketBook {
         tickets
     }
 
-    /// Makes new keys where it is time to.
+    /// Makes new keys where it is time to, and forgets those of listeners that are gone.
     pub fn turn(&self) {
-        let listeners: Vec<_> = self.lock().values().cloned().collect();
-        listeners.iter().for_each(|tickets| tickets.rotate(None, unix_now()));
+        let mut listeners = self.lock();
+        listeners.retain(|_, tickets| Arc::strong_count(tickets) > 1);
+        listeners.values().for_each(|tickets| tickets.rotate(None, unix_now()));
     }
 
     /// All keys, for the binary that takes over: [`TicketBook::import`] reads it. Secret.

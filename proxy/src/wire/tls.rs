@@ -12,7 +12,7 @@ use crate::ring::{self, Socket};
 use crate::tls::{Agreed, Alert, Broken, Handshake, Hello, Read, Session, Stand, read_hello};
 
 /// Octets in which a client's hello must be whole.
-const HELLO_MAX: usize = 96 << 10;
+const HELLO_MAX: usize = 32 << 10;
 /// After so long a silence the peer's congestion window may be small again: see [`Session::pause`].
 const PAUSE: Duration = Duration::from_secs(1);
 /// What a connection is closed with that failed its handshake is taken for so long, so that the alert is not lost.
@@ -80,6 +80,20 @@ impl Tls {
     /// The socket below.
     pub fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// Waits until the client has begun, and leaves what it says unread where it can.
+    ///
+    /// # Errors
+    /// The client left.
+    pub async fn begun(&self) -> Result<(), Failure> {
+        if self.socket.received() == 0 {
+            return Ok(self.socket.readable().await?);
+        }
+        // A header came before: what follows it is received already, or will be without being asked for.
+        let chunk = self.raw().await?;
+        self.unread(chunk);
+        Ok(())
     }
 
     /// Reads what a client begins with: what it asks for, none if that makes no sense; and all octets of it, for the

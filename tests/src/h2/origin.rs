@@ -1,6 +1,7 @@
 //! An HTTP/2 origin's side of a connection: greets, reads requests, answers as its script says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fields::Message;
 use super::frame::Frame;
@@ -10,6 +11,9 @@ use super::{PREFACE, hpack};
 use crate::message::{Fields, Request};
 use crate::origin::Record;
 use crate::script;
+
+/// How long a script may wait for anything.
+const LONG: Duration = Duration::from_secs(60);
 
 /// One connection that an origin accepted.
 pub struct Conn {
@@ -41,12 +45,20 @@ impl Conn {
     /// The next request that is whole, whichever it is, and its stream; `None` once the client has gone. What breaks
     /// the protocol fails the test that asks for what was malformed.
     pub fn request(&mut self) -> Option<(u32, Request)> {
-        self.next(|message| message.ended)
+        let (stream, request) = self.next(|message| message.ended)?;
+        self.note(request.clone());
+        Some((stream, request))
     }
 
-    /// The head of the next request, its body left to come.
+    /// The head of the next request, its body left to come; what the origin's record holds of it is told by
+    /// [`Conn::note`].
     pub fn request_head(&mut self) -> Option<(u32, Request)> {
         self.next(Message::has_head)
+    }
+
+    /// Puts a request into the origin's record.
+    pub fn note(&self, request: Request) {
+        self.record.request(request);
     }
 
     fn next(&mut self, ready: impl Fn(&Message) -> bool) -> Option<(u32, Request)> {
@@ -55,9 +67,7 @@ impl Conn {
             let found = fresh.map(|stream| (stream, self.peer.message(stream))).find(|(_, message)| ready(message));
             if let Some((stream, message)) = found {
                 self.given.push(stream);
-                let request = request(message);
-                self.record.request(request.clone());
-                return Some((stream, request));
+                return Some((stream, request(message)));
             }
             self.read()?;
         }
@@ -82,6 +92,14 @@ impl Conn {
             }
             self.read()?;
         }
+    }
+
+    /// Whether a stream is reset, or the connection over, within `window`.
+    pub fn is_reset(&mut self, stream: u32, window: Duration) -> bool {
+        self.peer.patience(window);
+        let outcome = self.peer.try_until(|peer, _| peer.message(stream).reset.is_some());
+        self.peer.patience(LONG);
+        self.peer.message(stream).reset.is_some() || matches!(outcome, Err(End::Ended(_)))
     }
 
     /// One frame more.

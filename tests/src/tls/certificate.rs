@@ -1,5 +1,6 @@
 //! Certificates that live as long as a test.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, RsaKeySize, SerialNumber,
@@ -136,23 +137,14 @@ impl Identity {
         &self.serial
     }
 
-    pub(super) fn key(&self) -> PrivateKeyDer<'static> {
+    /// The key.
+    pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
     }
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
-    let text = base64(der);
+    let text = BASE64_STANDARD.encode(der);
     let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line) + "\n");
     format!("-----BEGIN {label}-----\n{}-----END {label}-----\n", lines.collect::<String>())
-}
-
-fn base64(octets: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let group = |three: &[u8]| {
-        let bits = (0..3).fold(0u32, |bits, at| bits << 8 | u32::from(three.get(at).copied().unwrap_or(0)));
-        let digits = (0..4).map(move |at| ALPHABET[(bits >> (18 - 6 * at) & 63) as usize] as char);
-        digits.take(three.len() + 1).chain(std::iter::repeat_n('=', 3 - three.len())).collect::<String>()
-    };
-    octets.chunks(3).map(group).collect()
 }

@@ -47,7 +47,7 @@ pub(crate) const MALFORMED: Attack = Attack {
     before: nothing,
     again: |peer| {
         let stream = peer.next_stream();
-        vec![Frame::headers(stream, hpack::block(&[get("/"), vec![("Upper", "case")]].concat()), true)]
+        vec![Frame::headers(stream, hpack::block(&[get("/"), vec![("connection", "close")]].concat()), true)]
     },
     points: 50,
 };

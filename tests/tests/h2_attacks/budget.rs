@@ -124,9 +124,11 @@ fn resets_do_not_make_room_before_the_work_upstream_has_ended() {
     let mut peer = target.weir.h2();
     for _ in 0..200 {
         let stream = peer.next_stream();
-        peer.send_all([Frame::headers(stream, hpack::block(&get("/held")), true), Frame::reset(stream, code::CANCEL)]);
+        let request = Frame::headers(stream, hpack::block(&get("/held")), true);
+        peer.send_all([request, Frame::reset(stream, code::CANCEL)]);
+        // One at a time: those that have not even been accepted have a bound of their own.
+        peer.ping();
     }
-    peer.ping();
     // The origin may have been asked as often as slots came free, but never by more than five at once.
     assert!(target.origin.open() <= 6, "{} connections upstream", target.origin.open());
     wait::until("a slot", || peer.get("/").status() == 200);

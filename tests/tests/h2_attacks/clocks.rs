@@ -54,7 +54,6 @@ fn a_head_that_drips_is_not_given_more_time() {
         peer.try_write(&[octets.next().unwrap_or(0)]).is_err()
     });
     within(start, SECOND, 6 * SECOND);
-    target.weir.wait_reason("request_header_timeout", 1);
 }
 
 #[test]
@@ -72,6 +71,7 @@ fn a_connection_without_a_stream_is_ended_after_keepalive() {
 fn pings_do_not_keep_an_idle_connection() {
     let target = Target::new("[timeouts]\nkeepalive = \"1s\"");
     let mut peer = target.weir.h2();
+    assert_eq!(peer.get("/").status(), 200);
     let start = Instant::now();
     while peer.try_send([Frame::ping([0; 8])]).is_ok() && peer.read().is_ok() {
         assert!(start.elapsed() < 6 * SECOND, "PINGs keep it alive");
@@ -85,6 +85,8 @@ fn an_open_stream_keeps_the_connection() {
     let target = Target::new("[timeouts]\nkeepalive = \"500ms\"");
     let mut peer = target.weir.h2();
     let stream = peer.open(&get("/held"), true);
+    // What weir says by itself at the beginning has come.
+    peer.ping();
     assert!(peer.silent_for(2 * SECOND), "{:?}", peer.seen());
     target.gate.open();
     assert_eq!(peer.response(stream).status(), 200);
@@ -143,7 +145,9 @@ fn a_client_that_reads_nothing_is_let_go() {
     for _ in 0..5 {
         peer.open(&get("/large"), true);
     }
-    wait::until("all streams are given up", || target.weir.reason("client_too_slow") == 5);
+    // What the sockets hold may be whole responses; the rest is given up, and the connection with it.
+    wait::until("streams are given up", || target.weir.reason("client_too_slow") > 0);
+    wait::until("it is let go", || target.weir.metrics().sum("weir_connections_active", &[]) == 0.0);
     target.serves();
 }
 

@@ -11,8 +11,10 @@ mod heavy {
 
     /// How long each attack goes on.
     const WHILE: Duration = Duration::from_secs(2);
-    /// What a neighbour's 99th percentile may be beside attackers who share two cores with it.
-    const P99: Duration = Duration::from_millis(50);
+    /// What a neighbour's 99th percentile may be beside attackers who share the machine with it: so many times that
+    /// without them, and this much at least.
+    const TIMES: u32 = 5;
+    const P99: Duration = Duration::from_millis(30);
 
     /// Attacks on one connection after the other until told to stop; counts the connections that were stopped.
     fn attack(target: &Target, before: fn(&mut Peer), round: impl Fn(&mut Peer) -> bool, stop: &AtomicBool) -> u64 {
@@ -40,6 +42,9 @@ mod heavy {
 
     #[track_caller]
     fn beside(target: &Target, name: &str, before: fn(&mut Peer), round: impl Fn(&mut Peer) -> bool + Sync) {
+        let alone = Neighbour::start(target.weir.web(), "/");
+        std::thread::sleep(WHILE / 2);
+        let alone = alone.stop();
         let (stop, stopped) = (AtomicBool::new(false), AtomicU64::new(0));
         let neighbour = Neighbour::start(target.weir.web(), "/");
         std::thread::scope(|scope| {
@@ -50,9 +55,11 @@ mod heavy {
             stop.store(true, Ordering::SeqCst);
         });
         let service = neighbour.stop();
-        eprintln!("{name}: p99 {:?} of {}, {} connections", service.p99(), service.answered(), stopped.into_inner());
+        let stopped = stopped.into_inner();
+        eprintln!("{name}: p99 {:?} of {}, {stopped} connections", service.p99(), service.answered());
         assert!(service.failures.is_empty(), "{name}: {:?}", service.failures);
-        assert!(service.p99() < P99, "{name}: the neighbour's p99 is {:?}", service.p99());
+        let bound = P99.max(alone.p99() * TIMES);
+        assert!(service.p99() < bound, "{name}: p99 {:?}, alone {:?}", service.p99(), alone.p99());
         // It is over when it is over.
         let process = target.weir.process();
         wait::until(&format!("rest after {name}"), || {

@@ -65,7 +65,7 @@ fn section_6_9_1_windows_beyond_2_31_are_errors() {
     stand.connection_error("all windows, by SETTINGS", FLOW, |peer| {
         let stream = stand.held(peer);
         peer.send(Frame::window_update(stream, (1 << 31) - 1 - 65_535));
-        peer.write(Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, (1 << 31) - 1)]).octets());
+        peer.send(Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, (1 << 31) - 1)]));
     });
     stand.allowed("the connection's window at its bound", |peer| {
         peer.send(Frame::window_update(0, (1 << 31) - 1 - 65_535));

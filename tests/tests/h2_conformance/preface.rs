@@ -20,6 +20,7 @@ fn section_3_4_a_request_may_follow_the_preface_at_once() {
     let stand = Stand::new();
     let mut peer = Peer::connect(stand.weir.web());
     let request = Frame::headers(1, hpack::block(&get("/early")), true);
+    peer.note(&Frame::settings(&[]));
     peer.write([PREFACE, &Frame::settings(&[]).octets(), &request.octets()].concat());
     assert_eq!(peer.until("a response", |peer, _| peer.message(1).is_over()).stream, 1);
     assert_eq!(peer.message(1).status(), 200);
@@ -31,6 +32,7 @@ fn section_3_4_the_preface_may_come_in_pieces() {
     let greeting = [PREFACE, &Frame::settings(&[]).octets(), &Frame::ping(*b"12345678").octets()].concat();
     for at in 1..greeting.len() {
         let mut peer = Peer::connect(stand.weir.web());
+        peer.note(&Frame::settings(&[]));
         peer.write_split(&greeting, at);
         peer.until("a PING's answer", |_, frame| frame.kind == kind::PING && frame.payload == b"12345678");
     }

@@ -98,7 +98,8 @@ impl Stand {
         assert_eq!(peer.went_away(), None, "{what}");
     }
 
-    /// A request is malformed (RFC 9113 8.1.1): its stream is reset, it is booked, and nothing of it goes upstream.
+    /// A request is malformed (RFC 9113 8.1.1): its stream is reset, it is booked, and nothing of it goes upstream. The
+    /// codec ends the connection where a name or a value cannot be one at all, which 5.4.1 allows.
     #[track_caller]
     pub(crate) fn malformed(&self, what: &str, fields: &[(&str, &str)]) {
         self.malformed_block(what, hpack::block(fields));
@@ -108,7 +109,7 @@ impl Stand {
     #[track_caller]
     pub(crate) fn malformed_block(&self, what: &str, block: Vec<u8>) {
         let (booked, seen) = (self.weir.reason("h2_malformed"), self.origin.requests().len());
-        self.stream_error(what, PROTOCOL, |peer| {
+        self.either_error(what, PROTOCOL, |peer| {
             let stream = peer.next_stream();
             peer.send(weir_tests::h2::Frame::headers(stream, block, true));
             stream

@@ -79,13 +79,16 @@ fn section_5_1_streams_that_have_ended_take_nothing() {
 fn section_5_1_frames_on_their_way_to_a_reset_stream_are_ignored() {
     let stand = Stand::new();
     stand.allowed("DATA, HEADERS and more after weir's RST_STREAM", |peer| {
-        let stream = peer.open(&[post("/"), vec![("Upper", "case")]].concat(), false);
+        let stream = peer.open(&[post("/"), vec![("connection", "close")]].concat(), false);
         // All of it leaves before the reset can have come back.
         peer.send(Frame::data(stream, b"on its way", false));
         peer.send(Frame::window_update(stream, 1));
         peer.send(Frame::headers(stream, hpack::block(&[("t", "v")]), true));
-        peer.send(Frame::reset(stream, code::CANCEL));
         peer.expect_reset(stream, PROTOCOL);
+    });
+    stand.allowed("a reset that meets weir's", |peer| {
+        let stream = peer.open(&[post("/"), vec![("connection", "close")]].concat(), false);
+        peer.send(Frame::reset(stream, code::CANCEL));
     });
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::run::{find, succeed};
 
-/// A program, the Debian package that has it, and which tests need it, as a nextest filter expression.
+/// A program by its name in PATH or its path, the Debian package that has it, and which tests need it, as a nextest filter expression.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Program {
     pub(crate) command: &'static str,
@@ -15,6 +15,10 @@ pub(crate) struct Program {
 /// Tests with networks, cgroups and eBPF programs of their own.
 pub(crate) const KERNEL: &str = "binary(/^kernel_/)";
 
+/// Modules belong to Debian's own Python, and are told by their files.
+const GRPCIO: &str = "/usr/lib/python3/dist-packages/grpc/__init__.py";
+const WEBSOCKETS: &str = "/usr/lib/python3/dist-packages/websockets/__init__.py";
+
 /// All of them.
 pub(crate) const PROGRAMS: &[Program] = &[
     Program { command: "nginx", package: "nginx-light", tests: "test(/nginx/)" },
@@ -23,7 +27,13 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program { command: "h2load", package: "nghttp2-client", tests: "test(/h2load/)" },
     Program { command: "node", package: "nodejs", tests: "test(/node/)" },
     Program { command: "curl", package: "curl", tests: "test(/curl/)" },
+    Program { command: "nghttp", package: "nghttp2-client", tests: "test(/nghttp/)" },
+    Program { command: "openssl", package: "openssl", tests: "test(/openssl/)" },
+    Program { command: "testssl", package: "testssl.sh", tests: "test(/testssl/)" },
+    Program { command: "chromium", package: "chromium", tests: "test(/chromium/)" },
     Program { command: "python3", package: "python3", tests: "test(/python/)" },
+    Program { command: GRPCIO, package: "python3-grpcio", tests: "test(/grpcio/)" },
+    Program { command: WEBSOCKETS, package: "python3-websockets", tests: "test(/websockets/)" },
     Program { command: "ip", package: "iproute2", tests: KERNEL },
     Program { command: "ss", package: "iproute2", tests: KERNEL },
     Program { command: "tc", package: "iproute2", tests: KERNEL },

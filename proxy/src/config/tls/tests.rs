@@ -102,6 +102,16 @@ fn each_useless_file_is_told_with_its_key() {
 }
 
 #[test]
+fn certificate_that_is_out_of_date_is_warned_of() {
+    let (bench, authority) = (Bench::new(), Authority::new("ca"));
+    for (left, expected) in [(-60, "warning: listener web, certificates"), (91 * 86_400, "cert is not valid yet")] {
+        bench.put_made("a", &authority.issue_for(&["a.test"], 1, left));
+        let (usable, told) = bench.told(&[("a", "")], "");
+        assert!(usable && told.contains(expected) && told.contains("cert is not valid"), "{told}");
+    }
+}
+
+#[test]
 fn keys_that_contradict_each_other_are_told() {
     let text = |protocol: &str, tls: &str, more: &str| {
         format!(

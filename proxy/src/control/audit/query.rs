@@ -15,7 +15,7 @@ pub(super) const LIMIT: usize = 500;
 /// Items of the largest answer.
 pub(in crate::control) const LIMIT_MAX: usize = 10_000;
 /// Kinds of Neuwerk's that may be asked for, though nothing here finds them.
-const UNSENT: [&str; 7] = ["auth", "auth_sso", "icmp_deny", "l4_deny", "tls_deny", "waf_block", "waf_challenge"];
+const UNSENT: [&str; 6] = ["auth", "auth_sso", "icmp_deny", "l4_deny", "waf_block", "waf_challenge"];
 
 /// Within a list any may hold, of the lists all that are not empty must.
 #[derive(Clone, Debug)]

@@ -106,6 +106,8 @@ fn reasons_of_the_form_are_bad_requests_and_failures_are_none() {
     let kinds = [
         (Reason::ObsFold, Some(Kind::BadRequest)),
         (Reason::HostNotServed, Some(Kind::BadRequest)),
+        (Reason::TlsUnknownSni, Some(Kind::TlsDeny)),
+        (Reason::TlsError, Some(Kind::BadRequest)),
         (Reason::BodyTooLarge, Some(Kind::BadRequest)),
         (Reason::ClientClosed, None),
         (Reason::RequestHeaderTimeout, None),

@@ -11,11 +11,9 @@ fn now() -> i64 {
 
 /// How a certificate fares with a response.
 fn fares(authority: &Authority, response: &[u8]) -> Result<(), Unfit> {
-    let certificate = authority.issue(&["a.test"]).certificate();
-    match certificate.with_ocsp(response) {
-        Ok(certificate) => certificate.unstapled(now()).map_or(Ok(()), Err),
-        Err((_, unfit)) => Err(unfit),
-    }
+    let mut certificate = authority.issue(&["a.test"]).certificate();
+    certificate.staple(response)?;
+    certificate.unstapled(now()).map_or(Ok(()), Err)
 }
 
 #[test]
@@ -62,8 +60,9 @@ fn response_is_stapled_in_its_time_alone() {
     let authority = Authority::new("own");
     let (from, until) = (now() + 100, now() + 200);
     let response = authority.says(Word::Good, SERIAL, after(100), Some(after(200)));
-    let certificate = authority.issue(&["a.test"]).certificate().with_ocsp(&response).ok().expect("about this one");
+    let mut certificate = authority.issue(&["a.test"]).certificate();
+    certificate.staple(&response).expect("about this one");
     for (at, stapled) in [(from - 5, false), (from + 5, true), (until - 5, true), (until + 5, false)] {
-        assert_eq!(certificate.shown(at).ocsp.is_some(), stapled, "{}", at - from);
+        assert_eq!(certificate.shown(|| at).ocsp.is_some(), stapled, "{}", at - from);
     }
 }

@@ -84,6 +84,16 @@ fn keys_that_are_handed_over_open_and_seal_alike() {
 }
 
 #[test]
+fn keys_of_listeners_that_are_gone_are_forgotten() {
+    let book = TicketBook::default();
+    let stays = book.of("web", Duration::from_secs(3600));
+    drop(book.of("gone", Duration::from_secs(3600)));
+    book.turn();
+    assert_eq!(book.lock().keys().map(|name| &**name).collect::<Vec<_>>(), ["web"]);
+    assert!(Arc::ptr_eq(&stays, &book.of("web", Duration::from_secs(3600))));
+}
+
+#[test]
 fn secrets_are_not_printed() {
     let tickets = tickets(0);
     let printed = format!("{tickets:?} {:?} {:?}", tickets.sealer([0; 32]), TicketBook::default());
