@@ -12,7 +12,9 @@ use super::raw::{
     AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target,
 };
 use super::reader::{Reader, nearest};
-use super::value::{AccessLogFormat, AccessLogOutput, Bind, HealthKind, Protocol, ProxyProtocol, TargetProtocol, is_token};
+use super::value::{
+    AccessLogFormat, AccessLogOutput, Bind, HealthKind, Protocol, ProxyProtocol, TargetProtocol, is_token,
+};
 pub(super) use kernel::{kernel, kernel_syn};
 pub(super) use limit::{deny_response, kernel_tier, rate_limit};
 pub(super) use tls::{listed_certificate, listener_tls, target_tls};

@@ -108,8 +108,8 @@ impl Upstream {
     ///
     /// # Errors
     /// It is no such connection.
-    pub fn into_shared(self: Box<Self>) -> Result<(Key, Connection, Wire, Option<Flow>), Box<Self>> {
-        match *self {
+    pub fn into_shared(self) -> Result<(Key, Connection, Wire, Option<Flow>), Box<Self>> {
+        match self {
             Self { held: Held::Place(place), key, socket, flow, .. } if key.http2 => Ok((key, place, socket, flow)),
             own => Err(Box::new(own)),
         }
