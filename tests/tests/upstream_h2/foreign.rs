@@ -12,7 +12,11 @@ fn a_probe_asks_in_the_targets_own_protocol() {
         let status = if call.head.uri.path() == "/health" { 200 } else { 404 };
         call.answer(status, &[], "")
     });
-    let weir = to(origin.url()).with("[route.target.health]\npath = \"/health\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"").start();
+    let weir = to(origin.url())
+        .with(
+            "[route.target.health]\npath = \"/health\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"",
+        )
+        .start();
     wait::until("the endpoint to be healthy", || weir.get("/").status == 404);
     let seen = origin.calls();
     let probe = seen.iter().find(|head| head.uri.path() == "/health").expect("a probe");
@@ -24,7 +28,8 @@ fn a_probe_asks_in_the_targets_own_protocol() {
 #[test]
 fn an_origin_of_another_protocol_fails_its_probes() {
     let origin = weir_tests::Origin::ok("http/1");
-    let weir = to(origin.url()).with("[route.target.health]\ninterval = \"1s\"\ntimeout = \"500ms\"\nunhealthy = 1").start();
+    let weir =
+        to(origin.url()).with("[route.target.health]\ninterval = \"1s\"\ntimeout = \"500ms\"\nunhealthy = 1").start();
     wait::until("the endpoint to be unhealthy", || weir.get("/").status == 503);
 }
 
