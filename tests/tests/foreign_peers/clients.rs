@@ -39,22 +39,20 @@ fn curl_speaks_http_2_both_ways() {
 /// Within TLS alone: by prior knowledge this curl breaks its own second transfer on a connection.
 #[test]
 fn curl_asks_for_many_at_once_on_one_connection() {
-    for begun in [Begun::Agreed] {
-        let (dir, mut args) = (Dir::new(), vec!["--parallel".to_owned(), "--parallel-max".into(), "20".into()]);
-        dir.write("large", octets(3_000_000));
-        let nginx = servers::nginx(dir.path(), "");
-        let stand = Stand::new(begun, Config::forwarding(nginx.url()));
-        for n in 0..20 {
-            args.extend(["-o".into(), dir.join(&format!("{n}")).display().to_string(), stand.url("/large")]);
-        }
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        curl(&stand, begun, &args);
-        for n in 0..20 {
-            let came = std::fs::read(dir.join(&format!("{n}"))).expect("a file");
-            assert!(came == octets(3_000_000), "{begun:?}: file {n} came changed");
-        }
-        assert_eq!(stand.weir.reason("ok"), 20);
+    let (dir, mut args) = (Dir::new(), vec!["--parallel".to_owned(), "--parallel-max".into(), "20".into()]);
+    dir.write("large", octets(3_000_000));
+    let nginx = servers::nginx(dir.path(), "");
+    let stand = Stand::new(Begun::Agreed, Config::forwarding(nginx.url()));
+    for n in 0..20 {
+        args.extend(["-o".into(), dir.join(&format!("{n}")).display().to_string(), stand.url("/large")]);
     }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    curl(&stand, Begun::Agreed, &args);
+    for n in 0..20 {
+        let came = std::fs::read(dir.join(&format!("{n}"))).expect("a file");
+        assert!(came == octets(3_000_000), "file {n} came changed");
+    }
+    assert_eq!(stand.weir.reason("ok"), 20);
 }
 
 #[test]
