@@ -27,7 +27,7 @@ pub use op::connect::{Endpoint, connect};
 pub use op::poll::readable;
 pub use op::splice::{Pipe, splice};
 pub use remote::{Mailbox, Remote, Sender};
-pub use runtime::{Runtime, expect, forbidden, now, remote, stats};
+pub use runtime::{Runtime, expect, forbidden, now, recv_cap, remote, stats};
 pub use socket::{Probe, Socket};
 pub use stats::Stats;
 pub use timer::{Elapsed, Timer, sleep_until};

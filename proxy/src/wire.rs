@@ -184,7 +184,8 @@ impl Wire {
     pub fn set_linger_reset(&self) {
         match self {
             Self::Plain(socket) => socket.set_linger_reset(),
-            Self::Stream(stream) => stream.reset(::h2::Reason::INTERNAL_ERROR),
+            // What of a stream is not whole is reset in any case.
+            Self::Stream(_) => {}
             Self::Tls(tls) => tls.set_linger_reset(),
         }
     }

@@ -206,9 +206,9 @@ impl ClientBody {
         self.ended || (!self.broken && small && !self.awaits_continue())
     }
 
-    /// What is left of a stream's request is nobody's: see [`crate::wire::stream`].
+    /// A stream has no next request. What is not whole is reset; where only the request is not, the codec sees to it.
     fn settle_stream(&self, stream: &Stream, record: &Record) -> Next {
-        if !record.answered || record.status == 0 || !stream.is_whole() {
+        if !record.answered || record.status == 0 || record.reset || !stream.is_whole() {
             stream.reset(reset_code(record.reason));
         }
         Next::Close
@@ -268,7 +268,6 @@ fn lost(error: &std::io::Error) -> Fault {
 fn reset_code(reason: Reason) -> h2::Reason {
     match reason {
         Reason::ClientTooSlow | Reason::TunnelIdle | Reason::ClientCancelled => h2::Reason::CANCEL,
-        Reason::Overloaded => h2::Reason::REFUSED_STREAM,
         _ => h2::Reason::INTERNAL_ERROR,
     }
 }

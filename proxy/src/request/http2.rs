@@ -23,7 +23,7 @@ use crate::base::{Instant, Reason};
 use crate::config::raw::{Http2, Timeouts};
 use crate::config::snapshot::ListenerPlan;
 use crate::listen::{Client, Doing, Stopped, deadline};
-use crate::ring;
+use crate::ring::{self, Timer};
 use crate::wire::{Adapter, Meter, Payload, Port};
 use crate::worker::{Registered, Worker};
 
@@ -33,6 +33,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 const HPACK_TABLE: u32 = 4096;
 /// Streams that weir resets for what the client does wrong, before it has enough of it.
 const ERRORS_MAX: usize = 1024;
+
+/// How long exchanges that were cut may take to unwind: they only have to be polled.
+const UNWIND: Duration = Duration::from_secs(1);
 
 type Codec = h2::server::Connection<Adapter<Rc<Client>>, Payload>;
 
@@ -68,7 +71,7 @@ async fn open(worker: &Rc<Worker>, client: &Rc<Client>) -> Option<Connection> {
     let current = worker.current_of(&client.listener);
     let (_, plan) = plan_of(&current, client)?;
     let now = ring::now();
-    let port = Port::metered(Meter::new(plan.http2.abuse_budget, now));
+    let port = Port::metered(Meter::new(plan.http2.abuse_budget, plan.http2.streams_max, now));
     let adapter = Adapter::with_port(client.clone(), port.clone());
     let mut greeting = pin!(builder(plan).handshake::<_, Payload>(adapter));
     let greeted = poll_fn(|cx| {
@@ -143,7 +146,7 @@ impl Connection {
         if over {
             return Poll::Ready(());
         }
-        if let Some(code) = self.verdict().filter(|_| !self.given_up) {
+        if let Some(code) = self.offence().filter(|_| !self.given_up) {
             self.give_up(code);
             // What that has to say is said by the codec.
             cx.waker().wake_by_ref();
@@ -165,11 +168,11 @@ impl Connection {
         if let Some(meter) = &self.port.meter {
             meter.borrow_mut().accepted(respond.stream_id().as_u32());
         }
-        if let Some(code) = self.verdict() {
-            return respond.send_reset(code);
-        }
         let current = shared.worker.current_of(&client.listener);
         let Some((_, plan)) = plan_of(&current, client) else { return };
+        if self.offence().is_some() {
+            return respond.send_reset(h2::Reason::REFUSED_STREAM);
+        }
         // The codec forgets a stream that its client resets; its place is taken until the exchange has unwound.
         if shared.live() as u64 >= plan.http2.streams_max {
             return respond.send_reset(h2::Reason::REFUSED_STREAM);
@@ -190,13 +193,11 @@ impl Connection {
         self.codec.graceful_shutdown();
     }
 
-    /// Why the client's frames end the connection, if they do.
-    fn verdict(&self) -> Option<h2::Reason> {
+    /// Why the connection is to be given up, if the codec sees no reason to.
+    fn offence(&self) -> Option<h2::Reason> {
         let meter = self.port.meter.as_ref()?.borrow();
-        if meter.is_unsettled() {
-            return Some(h2::Reason::PROTOCOL_ERROR);
-        }
-        meter.is_empty().then_some(h2::Reason::ENHANCE_YOUR_CALM)
+        let wrong = meter.is_unsettled().then_some(h2::Reason::PROTOCOL_ERROR);
+        wrong.or(meter.is_empty().then_some(h2::Reason::ENHANCE_YOUR_CALM))
     }
 
     /// Ends it, and says why.
@@ -248,7 +249,7 @@ impl Connection {
             send: of(|timeouts| timeouts.send),
             requests: client.requests.get(),
             idle_since: shared.idle_since(),
-            block_since: self.port.meter.as_ref().and_then(|meter| meter.borrow().block_since()),
+            head_since: self.port.meter.as_ref().and_then(|meter| meter.borrow().head_since()),
             unsent: client.socket.unsent() > 0,
         }
     }
@@ -257,7 +258,11 @@ impl Connection {
     async fn end(self, end: End) {
         let Self { shared, codec, port, .. } = self;
         if end == End::Cut {
+            // They say why they ended, before they notice that their connection is gone.
             shared.cut();
+            let timer = Timer::new();
+            timer.set_after(UNWIND);
+            let _ = timer.race(shared.empty()).await;
         }
         drop(codec);
         shared.empty().await;

@@ -61,6 +61,11 @@ pub fn remote() -> Remote {
     with(|driver| Remote::new(Arc::clone(&driver.shared)))
 }
 
+/// Octets that may wait in a socket of this worker before its receive pauses, unless it is told otherwise.
+pub fn recv_cap() -> u32 {
+    with(|driver| driver.settings.recv_cap)
+}
+
 /// The runtime's counters and gauges.
 pub fn stats() -> Rc<Stats> {
     with(|driver| Rc::clone(&driver.stats))

@@ -54,6 +54,15 @@ impl Port {
     /// A poll begins.
     pub fn begin(&self) {
         self.reads.set(READ_MAX);
+        if let Some(meter) = &self.meter {
+            meter.borrow_mut().begin();
+        }
+    }
+
+    /// Whether this poll reads no more.
+    fn is_spent(&self) -> bool {
+        let choked = || self.meter.as_ref().is_some_and(|meter| meter.borrow().is_choked());
+        self.gathers && (self.reads.get() == 0 || choked())
     }
 
     /// Gives what was written to the wire.
@@ -87,13 +96,13 @@ impl<C: Carrier> Adapter<C> {
 
     /// The next octets, up to what this poll may read.
     fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
-        if let Some(chunk) = self.received.take() {
-            return Poll::Ready(Ok(Some(chunk)));
-        }
-        if self.port.gathers && self.port.reads.get() == 0 {
+        if self.port.is_spent() {
             // Whoever sends without end does not keep the others waiting.
             cx.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        if let Some(chunk) = self.received.take() {
+            return Poll::Ready(Ok(Some(chunk)));
         }
         ready!(self.poll_acknowledged(cx))?;
         self.carrier.wire().poll_recv(cx)
@@ -111,10 +120,12 @@ impl<C: Carrier> Adapter<C> {
         Poll::Ready(Ok(()))
     }
 
-    fn note_read(&self, octets: &[u8]) {
+    /// How many of these octets the codec may have.
+    fn measure(&self, octets: &[u8]) -> usize {
         self.port.reads.set(self.port.reads.get().saturating_sub(octets.len()));
-        if let Some(meter) = &self.port.meter {
-            meter.borrow_mut().received(octets, crate::ring::now());
+        match &self.port.meter {
+            Some(meter) => meter.borrow_mut().received(octets, crate::ring::now()),
+            None => octets.len(),
         }
     }
 
@@ -143,9 +154,9 @@ impl<C: Carrier> Adapter<C> {
 impl<C: Carrier + Unpin> AsyncRead for Adapter<C> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Some(mut chunk) = ready!(self.poll_received(cx))? else { return Poll::Ready(Ok(())) };
-        let part = chunk.split_to(buf.remaining());
+        let room = chunk.len().min(buf.remaining());
+        let part = chunk.split_to(self.measure(&chunk[..room]));
         buf.put_slice(&part);
-        self.note_read(&part);
         self.received = (!chunk.is_empty()).then_some(chunk);
         Poll::Ready(Ok(()))
     }

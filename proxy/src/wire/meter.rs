@@ -53,13 +53,17 @@ pub struct Meter {
     last: u32,
     /// Streams that have no head of ours yet, and whether an exchange has them.
     unanswered: BTreeMap<u32, bool>,
-    /// Since when a header block is incomplete.
-    block_since: Option<Instant>,
+    /// A head that is incomplete, by its first frame, and since when.
+    awaited: Option<(u64, Instant)>,
+    /// Resets of streams that nobody has taken, in this poll of the codec, and how many of them it stands.
+    resets: u64,
+    resets_max: u64,
     /// HEADERS or DATA of ours have left since the client's last PING.
     spoken: bool,
     pings: u64,
+    /// The client's first SETTINGS have come.
     settled: bool,
-    /// The first frame was another than SETTINGS.
+    /// Something else came first.
     unsettled: bool,
     updates: u64,
     ack_unsent: bool,
@@ -67,8 +71,8 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter with so many points.
-    pub fn new(budget: u64, now: Instant) -> Self {
+    /// A meter with so many points, for a codec that stands so many resets of streams that nobody has taken.
+    pub fn new(budget: u64, resets_max: u64, now: Instant) -> Self {
         Self {
             inbound: Frames::new(PREFACE),
             outbound: Frames::new(0),
@@ -77,7 +81,9 @@ impl Meter {
             now,
             last: 0,
             unanswered: BTreeMap::new(),
-            block_since: None,
+            awaited: None,
+            resets: 0,
+            resets_max,
             spoken: false,
             pings: 0,
             settled: false,
@@ -88,15 +94,30 @@ impl Meter {
         }
     }
 
-    /// Octets of the client.
-    pub fn received(&mut self, octets: &[u8], now: Instant) {
+    /// The codec is about to be asked for the requests that it has.
+    pub fn begin(&mut self) {
+        self.resets = 0;
+    }
+
+    /// Whether the codec must be asked for requests before it gets more.
+    pub fn is_choked(&self) -> bool {
+        self.resets >= self.resets_max
+    }
+
+    /// Octets of the client. Returns how many of them the codec may have: fewer than all where that chokes it.
+    pub fn received(&mut self, octets: &[u8], now: Instant) -> usize {
         let regained = now.since(self.now).as_micros() as u64;
         self.left = (self.left + regained.saturating_mul(self.budget) / REGAIN_SECONDS).min(self.budget * POINT);
         self.now = now;
         let mut rest = octets;
         while let Some(frame) = self.inbound.next(&mut rest) {
             self.inbound(frame);
+            if self.is_choked() {
+                break;
+            }
         }
+        self.await_head();
+        octets.len() - rest.len()
     }
 
     /// Octets of ours.
@@ -119,14 +140,14 @@ impl Meter {
         self.left == 0
     }
 
-    /// Whether the client has begun with something else than SETTINGS (RFC 9113 section 3.4), which the codec bears.
+    /// Whether the client did not begin with SETTINGS (RFC 9113 section 3.4), which the codec does not ask for.
     pub fn is_unsettled(&self) -> bool {
         self.unsettled
     }
 
-    /// Since when a header block lacks its end.
-    pub fn block_since(&self) -> Option<Instant> {
-        self.block_since
+    /// Since when a head lacks its end.
+    pub fn head_since(&self) -> Option<Instant> {
+        self.awaited.map(|(_, since)| since)
     }
 
     /// Whether an acknowledgement of ours was written, since [`Meter::ack_left`] was last called.
@@ -149,27 +170,29 @@ impl Meter {
         std::mem::take(&mut self.noted)
     }
 
+    fn await_head(&mut self) {
+        self.awaited = self.inbound.awaited().map(|frame| match self.awaited {
+            Some((before, since)) if before == frame => (frame, since),
+            _ => (frame, self.now),
+        });
+    }
+
     fn charge(&mut self, points: u64) {
         self.left = self.left.saturating_sub(points * POINT);
     }
 
     fn inbound(&mut self, frame: Frame) {
-        self.unsettled |= !self.settled && !matches!(frame, Frame::Settings { ack: false });
+        self.unsettled |= !self.settled && frame != Frame::Settings { ack: false };
         match frame {
             Frame::Data { empty: true, end: false } => self.charge(IDLE_WORK),
             Frame::Data { .. } => {}
-            Frame::Headers { stream, complete } => self.opened(stream, complete),
-            Frame::Continuation { complete, first } => {
-                if first {
-                    self.charge(IN_PARTS);
-                }
-                if complete {
-                    self.block_since = None;
-                }
-            }
+            Frame::Headers { stream, .. } => self.opened(stream),
+            Frame::Continuation { first: true, .. } => self.charge(IN_PARTS),
+            Frame::Continuation { .. } => {}
             Frame::Reset { stream, .. } => {
-                if self.unanswered.remove(&stream).is_some() {
+                if let Some(accepted) = self.unanswered.remove(&stream) {
                     self.charge(IDLE_WORK);
+                    self.resets += u64::from(!accepted);
                 }
             }
             Frame::Settings { ack: false } => {
@@ -196,10 +219,7 @@ impl Meter {
         }
     }
 
-    fn opened(&mut self, stream: u32, complete: bool) {
-        if !complete {
-            self.block_since = Some(self.now);
-        }
+    fn opened(&mut self, stream: u32) {
         // Those of an open stream are its trailers.
         if stream > self.last {
             self.last = stream;
@@ -223,7 +243,7 @@ impl Meter {
                 }
             }
             Frame::Reset { stream, code } => self.reset(stream, code),
-            Frame::GoAway { code } => self.given_up(code),
+            Frame::GoAway { code, says } => self.given_up(code, says),
             Frame::Ping { ack: false } => self.pings += 1,
             Frame::Settings { ack } | Frame::Ping { ack } => self.ack_unsent |= ack,
             Frame::Continuation { .. } | Frame::WindowUpdate | Frame::Other => {}
@@ -241,12 +261,17 @@ impl Meter {
         }
     }
 
-    fn given_up(&mut self, code: u32) {
+    fn given_up(&mut self, code: u32, says: [u8; 8]) {
         const NO_ERROR: u32 = 0;
+        const COMPRESSION_ERROR: u32 = 9;
         const ENHANCE_YOUR_CALM: u32 = 11;
         match code {
             NO_ERROR => {}
+            // The codec's word for a head that is larger than it would even skip.
+            ENHANCE_YOUR_CALM if says == *b"header_l" => self.noted.push(Noted::TooLarge),
             ENHANCE_YOUR_CALM => self.noted.push(Noted::Flood),
+            // What of a block came in parts was too much to skip.
+            COMPRESSION_ERROR if self.inbound.in_block() => self.noted.push(Noted::Flood),
             _ => self.noted.push(Noted::Malformed),
         }
     }

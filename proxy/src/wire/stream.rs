@@ -169,6 +169,11 @@ impl Stream {
         poll_fn(|cx| self.inner.borrow_mut().poll_failed(cx)).await;
     }
 
+    /// Whether the peer has reset it, or the connection has failed, as of this turn.
+    pub fn has_failed(&self) -> bool {
+        self.inner.borrow_mut().poll_failed(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
     /// Sends octets after those already sent. They leave as fast as the peer's windows and the connection let them.
     pub fn begin_send(&self, octets: SendBuf) {
         let inner = &mut *self.inner.borrow_mut();

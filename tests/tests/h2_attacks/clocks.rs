@@ -86,6 +86,7 @@ fn an_open_stream_keeps_the_connection() {
     let target = Target::new("[timeouts]\nkeepalive = \"500ms\"");
     let mut peer = target.weir.h2();
     let stream = peer.open(&get("/held"), true);
+    // What weir says by itself at the beginning has come.
     peer.ping();
     assert!(peer.silent_for(2 * SECOND), "{:?}", peer.seen());
     target.gate.open();

@@ -128,11 +128,9 @@ fn section_8_3_1_what_http_1_refuses_is_refused_with_the_same_words() {
     refused(&stand, &replaced(":path", "*"), 400, "invalid_request_target");
     refused(&stand, &with("host", "other"), 400, "host_mismatch");
     refused(&stand, &without(":authority"), 400, "host_missing");
-    for authority in ["a b", "user@test", "test:0", "[::1"] {
-        let answer = answer(&stand, &replaced(":authority", authority));
-        let is_refused = answer.status() == 400 && answer.text().contains("host_invalid");
-        assert!(is_refused || answer.reset == Some(code::PROTOCOL_ERROR), "{authority:?}: {answer:?}");
-    }
+    stand.malformed("a space in :authority", &replaced(":authority", "a b"));
+    refused(&stand, &replaced(":authority", "user@test"), 400, "host_invalid");
+    refused(&stand, &replaced(":authority", "test:0"), 400, "host_invalid");
     refused(&stand, &with("expect", "something"), 417, "expectation_failed");
     let long = format!("/{}", "t".repeat(8192));
     refused(&stand, &replaced(":path", &long), 414, "target_too_long");

@@ -41,7 +41,9 @@ async fn run(shared: Rc<Shared>, entered: Entered, client: Rc<Client>, parts: Pa
             let key = STANDARD.encode(worker.random.borrow_mut().u128(..).to_ne_bytes());
             read(parts, ends, &key, &limits, &mut bytes, &mut scratch.head)
         };
-        match read {
+        // Who has left before anything was done for it gets nothing done.
+        let gone = client.socket.stream().is_some_and(Stream::has_failed);
+        match read.and_then(|()| if gone { Err(Fault::new(Reason::ClientCancelled)) } else { Ok(()) }) {
             Ok(()) => {
                 let arrived = Arrived { bytes: HeadBytes::Gathered(bytes), first_octet: ring::now() };
                 one(worker, &client, &current, listener, arrived, limits.underscore, &mut scratch).await;

@@ -32,7 +32,7 @@ pub(super) struct Facts {
     pub(super) send: Duration,
     pub(super) requests: u32,
     pub(super) idle_since: Option<Instant>,
-    pub(super) block_since: Option<Instant>,
+    pub(super) head_since: Option<Instant>,
     pub(super) unsent: bool,
 }
 
@@ -60,7 +60,7 @@ impl Watch {
             true => Some(self.progress.unwrap_or((facts.now + facts.send, 0))),
             false => None,
         };
-        let head = facts.block_since.filter(|_| !facts.head.is_zero()).map(|since| (since + facts.head, Due::Head));
+        let head = facts.head_since.filter(|_| !facts.head.is_zero()).map(|since| (since + facts.head, Due::Head));
         let progress = self.progress.map(|(at, _)| (at, Due::Progress));
         let next = [self.end_of_silence(facts), head, progress];
         next.into_iter().flatten().min_by_key(|(at, _)| *at)
@@ -71,9 +71,11 @@ impl Watch {
         if let Some(going) = self.going {
             return Some((going.max(since) + GRACE, Due::Goodbye));
         }
-        // As with HTTP/1, the first request has less time than those that follow.
-        let limit = if facts.requests == 0 { facts.head } else { facts.keepalive };
-        (!limit.is_zero()).then(|| (since + limit, Due::Request))
+        // As with HTTP/1, the first request has no more time than a head.
+        let head = Some(facts.head).filter(|limit| facts.requests == 0 && !limit.is_zero());
+        let keepalive = Some(facts.keepalive).filter(|limit| !limit.is_zero());
+        let limit = head.into_iter().chain(keepalive).min()?;
+        Some((since + limit, Due::Request))
     }
 
     /// Whether enough has left since this was last asked. The first period only sets the mark.
@@ -101,7 +103,7 @@ mod tests {
             send: Duration::from_secs(30),
             requests: 1,
             idle_since: None,
-            block_since: None,
+            head_since: None,
             unsent: false,
         }
     }
@@ -116,6 +118,8 @@ mod tests {
         let idle = Facts { idle_since: Some(at(90)), ..facts() };
         assert_eq!(Watch::new().due(&idle), Some((at(150), Due::Request)));
         assert_eq!(Watch::new().due(&Facts { requests: 0, ..idle }), Some((at(100), Due::Request)));
+        let hasty = Facts { requests: 0, keepalive: Duration::from_secs(2), ..idle };
+        assert_eq!(Watch::new().due(&hasty), Some((at(92), Due::Request)));
         assert_eq!(Watch::new().due(&Facts { keepalive: Duration::ZERO, ..idle }), None);
     }
 
@@ -131,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_earliest_comes_first() {
-        let both = Facts { idle_since: Some(at(99)), block_since: Some(at(95)), unsent: true, ..facts() };
+        let both = Facts { idle_since: Some(at(99)), head_since: Some(at(95)), unsent: true, ..facts() };
         assert_eq!(Watch::new().due(&both), Some((at(105), Due::Head)));
         let mut watch = Watch::new();
         let unsent = Facts { unsent: true, ..facts() };

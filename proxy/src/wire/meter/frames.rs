@@ -2,8 +2,8 @@
 
 /// Octets of a frame's head.
 const HEAD: usize = 9;
-/// Octets of a payload that matter here: of GOAWAY, up to its code.
-const LOOKED_AT: usize = 8;
+/// Octets of a payload that matter here: of GOAWAY, its code and a word of what it says behind that.
+const LOOKED_AT: usize = 16;
 
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
@@ -37,6 +37,7 @@ pub(super) enum Frame {
     },
     GoAway {
         code: u32,
+        says: [u8; 8],
     },
     WindowUpdate,
     /// PRIORITY, PUSH_PROMISE, and what no standard knows.
@@ -51,15 +52,40 @@ pub(super) struct Frames {
     /// The head, then the front of the payload.
     front: [u8; HEAD + LOOKED_AT],
     have: usize,
+    /// Frames whose front is there.
+    seen: u64,
     /// The frame before was part of a header block that goes on; whether that has had a CONTINUATION.
     in_block: bool,
     continued: bool,
+    /// Which frame that block began with, while it, or its last frame's payload, is not whole.
+    block: Option<u64>,
 }
 
 impl Frames {
     /// `preface` octets come before the first frame.
     pub(super) fn new(preface: usize) -> Self {
-        Self { skip: preface, front: [0; HEAD + LOOKED_AT], have: 0, in_block: false, continued: false }
+        Self {
+            skip: preface,
+            front: [0; HEAD + LOOKED_AT],
+            have: 0,
+            seen: 0,
+            in_block: false,
+            continued: false,
+            block: None,
+        }
+    }
+
+    /// The frame with which that began of which more must come: a header block, or the front of any frame.
+    pub(super) fn awaited(&self) -> Option<u64> {
+        match self.block {
+            Some(block) if self.in_block || self.skip > 0 => Some(block),
+            _ => (self.have > 0).then_some(self.seen),
+        }
+    }
+
+    /// Whether a header block goes on in further frames.
+    pub(super) fn in_block(&self) -> bool {
+        self.in_block
     }
 
     /// The next frame whose front is there; takes what it looked at from `octets`.
@@ -77,7 +103,14 @@ impl Frames {
             }
             self.skip = self.len() - looked_at;
             self.have = 0;
-            return Some(self.frame());
+            let frame = self.frame();
+            self.block = match frame {
+                Frame::Headers { .. } => Some(self.seen),
+                Frame::Continuation { .. } => self.block,
+                _ => None,
+            };
+            self.seen += 1;
+            return Some(frame);
         }
     }
 
@@ -98,6 +131,14 @@ impl Frames {
 
     fn word(&self, at: usize) -> u32 {
         self.front.get(at..at + 4).map_or(0, |four| four.iter().fold(0, |word, &octet| word << 8 | u32::from(octet)))
+    }
+
+    /// The first octets of what a GOAWAY says behind its code.
+    fn says(&self) -> [u8; 8] {
+        let mut says = [0; 8];
+        let there = self.len().saturating_sub(8).min(8);
+        says[..there].copy_from_slice(&self.front[HEAD + 8..HEAD + 8 + there]);
+        says
     }
 
     fn frame(&mut self) -> Frame {
@@ -121,7 +162,7 @@ impl Frames {
             3 => Frame::Reset { stream, code: if len >= 4 { self.word(HEAD) } else { 0 } },
             4 => Frame::Settings { ack: flags & ACK != 0 },
             6 => Frame::Ping { ack: flags & ACK != 0 },
-            7 => Frame::GoAway { code: if len >= 8 { self.word(HEAD + 4) } else { 0 } },
+            7 => Frame::GoAway { code: if len >= 8 { self.word(HEAD + 4) } else { 0 }, says: self.says() },
             8 => Frame::WindowUpdate,
             _ => Frame::Other,
         }
@@ -184,7 +225,7 @@ mod tests {
             Frame::Data { empty: false, end: false },
             Frame::Reset { stream: 3, code: 8 },
             Frame::Ping { ack: false },
-            Frame::GoAway { code: 11 },
+            Frame::GoAway { code: 11, says: *b"dbg\0\0\0\0\0" },
             Frame::WindowUpdate,
             Frame::Other,
             Frame::Other,
@@ -195,9 +236,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_awaited_keeps_the_number_of_its_first_octet() {
+        let mut frames = Frames::new(0);
+        let mut awaited = |octets: &[u8]| {
+            let mut rest = octets;
+            while frames.next(&mut rest).is_some() {}
+            frames.awaited()
+        };
+        let headers = frame(1, 5, 1, &[0x82; 40]);
+        assert_eq!(awaited(&headers[..3]), Some(0));
+        assert_eq!(awaited(&headers[3..30]), Some(0));
+        assert_eq!(awaited(&headers[30..]), None);
+        let block = [frame(1, 0, 3, &[0x82; 40]), frame(9, 0, 3, &[0x82]), frame(9, 4, 3, &[0x82; 30])].concat();
+        for at in 1..block.len() {
+            assert_eq!(awaited(&block[at - 1..at]), Some(1), "after {at}");
+        }
+        assert_eq!(awaited(&block[block.len() - 1..]), None);
+        let data = frame(0, 0, 3, &[b'x'; 100]);
+        assert_eq!(awaited(&data[..50]), None, "a body has a clock of its own");
+        assert_eq!(awaited(&[&data[50..], &headers[..1]].concat()), Some(5));
+    }
+
+    #[test]
     fn lengths_that_lie_are_no_trouble() {
         for octets in [frame(3, 0, 1, &[1]), frame(7, 0, 0, &[1, 2]), frame(0, 8, 1, &[])] {
             assert_eq!(read(&octets, 1, 0).len(), 1);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_octets_are_read_the_same_however_they_are_split(
+            octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),
+            step in 1_usize..40,
+        ) {
+            let whole = read(&octets, octets.len().max(1), 0);
+            proptest::prop_assert_eq!(read(&octets, step, 0), whole);
         }
     }
 }

@@ -17,7 +17,7 @@ fn start() -> Instant {
 
 /// A meter whose client has said hello.
 fn meter() -> Meter {
-    let mut meter = Meter::new(BUDGET, start());
+    let mut meter = Meter::new(BUDGET, 100, start());
     meter.received(&[b'x'; PREFACE], start());
     meter.received(&frame(4, 0, 0, &[]), start());
     meter
@@ -155,7 +155,52 @@ fn acknowledgements_and_open_blocks_are_known() {
     meter.ack_left();
     assert!(!meter.is_ack_unsent());
     meter.received(&frame(1, 0, 1, &[0x82]), start());
-    assert_eq!(meter.block_since(), Some(start()));
+    assert_eq!(meter.head_since(), Some(start()));
     meter.received(&frame(9, 4, 1, &[]), start());
-    assert_eq!(meter.block_since(), None);
+    assert_eq!(meter.head_since(), None);
+}
+
+#[test]
+fn a_head_that_drips_is_awaited_since_its_first_octet() {
+    let mut meter = meter();
+    let octets = frame(1, 5, 1, &[0x82; 60]);
+    for (at, octet) in octets.iter().enumerate() {
+        assert_eq!(meter.head_since(), (at > 0).then(start), "before octet {at}");
+        meter.received(&[*octet], start() + Duration::from_secs(at as u64));
+    }
+    assert_eq!(meter.head_since(), None);
+}
+
+#[test]
+fn settings_come_first() {
+    assert!(!meter().is_unsettled());
+    for octets in [frame(4, 1, 0, &[]), frame(6, 0, 0, &[0; 8]), headers(1)] {
+        let mut meter = Meter::new(BUDGET, 100, start());
+        meter.received(&[b'x'; PREFACE], start());
+        meter.received(&octets, start());
+        assert!(meter.is_unsettled());
+    }
+}
+
+#[test]
+fn a_codec_that_stands_no_more_resets_gets_no_more_octets() {
+    let mut meter = Meter::new(BUDGET, 2, start());
+    meter.received(&[b'x'; PREFACE], start());
+    let pair = |stream: u32| [headers(stream), reset(stream, 8)].concat();
+    let all = [pair(1), pair(3), pair(5)].concat();
+    let used = meter.received(&all, start());
+    assert_eq!((used, meter.is_choked()), (2 * pair(1).len(), true));
+    meter.begin();
+    assert_eq!(meter.received(&all[used..], start()), all.len() - used);
+    assert!(!meter.is_choked());
+}
+
+#[test]
+fn a_head_that_is_too_large_to_skip_is_no_flood() {
+    let mut meter = meter();
+    meter.sent(&frame(7, 0, 0, &[&[0, 0, 0, 0, 0, 0, 0, 11], &b"header_list_way_too_large"[..]].concat()));
+    assert_eq!(meter.take_noted(), [Noted::TooLarge]);
+    meter.received(&frame(1, 0, 1, &[0x82]), start());
+    meter.sent(&frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 9]));
+    assert_eq!(meter.take_noted(), [Noted::Flood]);
 }
