@@ -12,7 +12,7 @@ use super::raw::{
     AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target,
 };
 use super::reader::{Reader, nearest};
-use super::value::{AccessLogFormat, AccessLogOutput, Bind, Protocol, TargetProtocol, is_token};
+use super::value::{AccessLogFormat, AccessLogOutput, Bind, HealthKind, Protocol, TargetProtocol, is_token};
 pub(super) use kernel::{kernel, kernel_syn};
 pub(super) use limit::{deny_response, kernel_tier, rate_limit};
 pub(super) use tls::{listed_certificate, listener_tls, target_tls};
@@ -195,6 +195,9 @@ pub(super) fn health(health: &mut Health, reader: &mut Reader) {
     }
     if !health.path.starts_with('/') {
         reader.push(health.at.problem("path", "health.path must begin with \"/\""));
+    }
+    if health.service.is_some() && health.kind != HealthKind::Grpc {
+        reader.push(health.at.problem("service", "health.service needs kind = \"grpc\""));
     }
 }
 

@@ -99,8 +99,10 @@ config_table! {
 config_table! {
     /// How an endpoint's health is probed.
     pub struct Health: "health", checked by check::health {
-        /// By a request or by a connection alone.
+        /// By a request, by a connection alone, or by gRPC's own way to ask, which needs HTTP/2.
         kind: HealthKind = "http";
+        /// The service asked about by gRPC; the server as a whole if there is none.
+        service: Maybe<Text>, in 1 to 120;
         /// The request's method.
         method: HealthMethod = "GET";
         /// The request's path.

@@ -351,6 +351,8 @@ choices! {
         Http = "http",
         /// A connection.
         Tcp = "tcp",
+        /// What the origin says of itself by gRPC (grpc.health.v1).
+        Grpc = "grpc",
     }
 }
 

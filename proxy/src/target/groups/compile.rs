@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Group, Groups, Host, Kind, Limits, Origin, Side, Static, Target};
 use crate::config::raw::{Health, Route, StaticAnswer, Sticky as RawSticky, Target as RawTarget, TargetTls};
-use crate::config::value::{AllUnhealthy, HashKey, Secret, SplitKey, TargetProtocol};
+use crate::config::value::{AllUnhealthy, HashKey, HealthKind, Secret, SplitKey, TargetProtocol};
 use crate::config::{Code, Problems};
 use crate::target::health::Check;
 use crate::target::outlier::Rules;
@@ -144,6 +144,9 @@ fn target(
     let kind = kind?;
     // A static answer needs no probe.
     let checks = raw.health.as_ref().or(route.health.as_ref()).filter(|_| matches!(kind, Kind::Origin(_)));
+    if raw.protocol == TargetProtocol::Http1 && checks.is_some_and(|checks| checks.kind == HealthKind::Grpc) {
+        problems.push(raw.at.problem("protocol", "health.kind = \"grpc\" needs a protocol of HTTP/2"));
+    }
     Some(Target {
         name: raw.name.as_str().into(),
         enabled: raw.enabled,

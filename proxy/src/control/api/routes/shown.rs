@@ -176,7 +176,7 @@ shown! {
     }, "try" = try_;
     raw::RetryOverlay { attempts, statuses, non_idempotent, body_max, budget, backoff };
     raw::Health {
-        kind, method, path, host, port, interval, timeout, healthy, unhealthy, status, start
+        kind, service, method, path, host, port, interval, timeout, healthy, unhealthy, status, start
     };
     raw::Outlier { enabled, connect, gateway, base, max, max_percent };
 }
