@@ -14,6 +14,7 @@ use super::Exchange;
 use super::body::ClientBody;
 use super::decide::{Decided, KeyView, UpstreamPath};
 use super::record::Record;
+use super::relay::gone;
 use super::upload::Replay;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason, Retry};
@@ -188,7 +189,7 @@ impl Forward<'_, '_> {
             // Whose turn it is looks, and nobody else: a newcomer takes no slot that was freed for one before it.
             match client.within(end, select2(ticket.turn(), client.socket.failed())).await {
                 Ok(Either::Left(())) => {}
-                Ok(Either::Right(())) => return Err(Fault::new(Reason::ClientCancelled)),
+                Ok(Either::Right(())) => return Err(gone(client)),
                 Err(Stopped::Late) if self.exchange.stopped(Stopped::Late).is_none() => {
                     return Err(Fault::new(Reason::UpstreamQueueTimeout));
                 }
