@@ -94,7 +94,8 @@ fn generator(bench: &Bench, contestant: &Contestant, work: Work, seconds: f64) -
         // The group that both generators and all contestants know: what is compared is not who agrees on which.
         args.extend(["--server-name", NAME, "--group", "x25519", "-H", &host]);
     }
-    let report = bench.load(&contestant.url(work.path), seconds, &args)?;
+    let report = bench.load(&contestant.url(work.path), seconds, &args);
+    let report = report.map_err(|e| format!("{}: {e}", contestant.name))?;
     let count = |what: &str| report[what].as_f64().unwrap_or(0.0);
     // The first ones of each connection have nothing to resume.
     if work.resume && count("resumed") < 0.9 * count("responses") {
