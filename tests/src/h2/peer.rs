@@ -290,7 +290,7 @@ impl Peer {
         if self.went_away().is_none() {
             self.until(&format!("GOAWAY {wanted}"), |peer, _| peer.went_away().is_some());
         }
-        let (last, code) = self.went_away().expect("a GOAWAY came");
+        let (_, code) = self.went_away().expect("a GOAWAY came");
         assert!(codes.contains(&code), "GOAWAY {} instead of {wanted}; seen: {:#?}", code::name(code), self.seen);
         self.expect_end();
         // A gentle one comes first with the last stream of all, and then with the one that was taken.
