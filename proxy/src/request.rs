@@ -11,7 +11,9 @@ mod connect;
 pub mod decide;
 pub mod explain;
 mod forward;
+mod grpc;
 mod head;
+mod http2;
 mod policy;
 mod protocol;
 mod record;
@@ -63,6 +65,19 @@ struct Scratch {
     timer: Timer,
 }
 
+impl Scratch {
+    fn new() -> Self {
+        Self {
+            head: Head::new(),
+            response: ResponseHead::new(),
+            edits: Edits::new(),
+            chain: Chain::default(),
+            text: Vec::new(),
+            timer: Timer::new(),
+        }
+    }
+}
+
 /// Whether a connection serves another request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
@@ -94,7 +109,7 @@ struct Exchange<'a> {
     given_id: Option<&'a [u8]>,
 }
 
-/// Serves a connection that speaks HTTP/1 to its end.
+/// Serves a connection of HTTP/1 to its end.
 async fn connection(worker: Rc<Worker>, client: Rc<Client>, registered: Registered) {
     while wait_lean(&worker, &client).await {
         let more = Box::pin(active(&worker, &client)).await;
@@ -129,14 +144,7 @@ async fn wait_lean(worker: &Worker, client: &Client) -> bool {
 
 /// Serves requests until the connection falls silent (true) or is over (false).
 async fn active(worker: &Worker, client: &Client) -> bool {
-    let mut scratch = Box::new(Scratch {
-        head: Head::new(),
-        response: ResponseHead::new(),
-        edits: Edits::new(),
-        chain: Chain::default(),
-        text: Vec::new(),
-        timer: Timer::new(),
-    });
+    let mut scratch = Box::new(Scratch::new());
     loop {
         let current = worker.current_of(&client.listener);
         let Some(listener) = plan_of(&current, client) else { return false };
@@ -222,11 +230,12 @@ async fn one(
         who,
         chain,
         told: limit::Told::default(),
-        deadline: crate::listen::deadline(arrived.first_octet, listener.1.rules.timeouts.request),
+        deadline: None,
         timer,
         id: record.id.text(),
         given_id,
     };
+    exchange.deadline = exchange.ends_by(arrived.first_octet, exchange.rules.timeouts.request);
     let mut body = ClientBody::new(head.body(), head.expect_continue(), underscore);
     record.keep_alive = exchange.may_keep_alive();
     let in_progress = worker.enter();
@@ -234,6 +243,12 @@ async fn one(
     text.clear();
     let result = exchange.serve(&mut record, &mut body, response, edits, text).await;
     if let Err(fault) = result {
+        exchange.fail(fault, &mut record, &mut body, edits).await;
+    }
+    if let Some(stream) = client.socket.stream()
+        && let Err(fault) = exchange.see_off(stream).await
+        && record.reason == Reason::Ok
+    {
         exchange.fail(fault, &mut record, &mut body, edits).await;
     }
     record.ended = ring::now();
@@ -270,8 +285,9 @@ impl<'a> Exchange<'a> {
         record.route = Some(decided.route.position);
         if let Some(rules) = plan.rules(self.listener.0) {
             self.rules = rules;
-            self.deadline = crate::listen::deadline(record.began, rules.timeouts.request);
+            self.deadline = self.ends_by(record.began, rules.timeouts.request);
         }
+        self.check_protocol()?;
         if let Decision::Redirect(redirect) = decided.decision {
             return answer::redirect(self, &decided, redirect, record, body, edits, text).await;
         }
@@ -343,6 +359,14 @@ impl<'a> Exchange<'a> {
             return Err(Fault::new(Reason::BodyTooLarge));
         }
         Ok(())
+    }
+
+    /// A tunnel that the route does not carry is refused: a plain answer to it would pass for one.
+    fn check_protocol(&self) -> Result<(), Fault> {
+        match self.request.head.is_extended() && !self.rules.websocket {
+            true => Err(Fault::new(Reason::ProtocolUnsupported)),
+            false => Ok(()),
+        }
     }
 
     /// Takes keep-alive back from a connection that was told to end while its request waited.

@@ -10,10 +10,12 @@ use std::task::{Context, Poll};
 use crate::buf::{Chunk, SendBuf};
 use crate::ring::Socket;
 pub use adapter::{Adapter, Carrier, Port};
+pub use meter::Meter;
 pub use stream::{Payload, Stream};
 pub use tls::{Failure, Tls};
 
 mod adapter;
+pub mod meter;
 pub mod stream;
 mod tls;
 
@@ -143,6 +145,20 @@ impl Wire {
             Self::Stream(stream) => stream.sent(),
             Self::Tls(tls) => tls.sent(),
         }
+    }
+
+    /// Octets that were to be sent and have not left.
+    pub fn unsent(&self) -> usize {
+        match self {
+            Self::Plain(socket) => socket.unsent(),
+            Self::Stream(stream) => stream.unsent(),
+            Self::Tls(tls) => tls.socket().unsent(),
+        }
+    }
+
+    /// The trailers behind what was received, where the wire has them apart: lines, the empty one last. Once.
+    pub fn take_trailers(&self) -> Option<Vec<u8>> {
+        self.stream()?.take_trailers()
     }
 
     /// Octets of payload received so far.

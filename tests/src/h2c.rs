@@ -194,7 +194,7 @@ impl Call {
         self.respond.send_reset(reason);
     }
 
-    /// Waits until weir resets the stream; none if the connection ended instead.
+    /// Waits until weir resets a stream that has no head yet; none if the connection ended instead.
     pub async fn cancelled(&mut self) -> Option<Reason> {
         poll_fn(|cx| self.respond.poll_reset(cx)).await.ok()
     }
@@ -213,6 +213,11 @@ impl Call {
     pub fn note(&self, note: impl Into<String>) {
         self.seen.notes.lock().expect("notes").push(note.into());
     }
+}
+
+/// Waits until weir resets the stream of an answer that has begun, or the connection ends.
+pub async fn gone(stream: &mut SendStream<Bytes>) {
+    let _ = poll_fn(|cx| stream.poll_reset(cx)).await;
 }
 
 async fn accept(listener: TcpListener, settings: Builder, seen: Arc<Seen>, script: Arc<Script>) {

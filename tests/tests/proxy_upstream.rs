@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use weir_tests::dir::Dir;
 use weir_tests::exchange::bytes;
+use weir_tests::h2::{self, Peer};
 use weir_tests::origin::ok;
 use weir_tests::proxied::{read_v2, v1};
 use weir_tests::script::Conn;
@@ -130,6 +131,24 @@ fn whom_a_proxy_announced_is_announced_on() {
     client.write([b"PROXY UNKNOWN\r\n".to_vec(), get("/")].concat());
     assert_eq!(client.response().status, 200);
     assert_eq!(read_v2(&headers.last()), (0x21, Some((own(&client), web(&weir)))));
+}
+
+#[test]
+fn streams_of_one_connection_are_announced_as_that_connection() {
+    let (origin, headers) = origin();
+    let weir = announcing(&origin, "v2").listener("h2c = true").start();
+    let mut peer = Peer::connect(weir.web());
+    peer.greet(&[]);
+    for _ in 0..3 {
+        assert_eq!(peer.get("/").fields.first(":status"), Some("200"));
+    }
+    assert_eq!(headers.all().len(), 1, "one after the other they share a connection");
+    let both = [peer.open(&h2::get("/"), true), peer.open(&h2::get("/"), true)];
+    both.into_iter().for_each(|stream| assert_eq!(peer.response(stream).fields.first(":status"), Some("200")));
+    let ends: Vec<_> = headers.all().iter().map(|header| read_v2(header)).collect();
+    assert!(ends.iter().all(|one| *one == ends[0]) && ends[0].1.is_some_and(|ends| ends.1 == web(&weir)), "{ends:?}");
+    drop(peer);
+    wait::until("its connections to end", || origin.open() == 0);
 }
 
 #[test]
@@ -280,7 +299,7 @@ fn a_bad_value_is_a_problem_of_the_document() {
     let dir = Dir::new();
     for (lines, names) in [
         ("url = \"http://127.0.0.1:2\"\nproxy_protocol = \"v3\"", "v3"),
-        ("url = \"http://127.0.0.1:2\"\nproxy_protocol = true", "true"),
+        ("url = \"http://127.0.0.1:2\"\nproxy_protocol = true", "boolean"),
         ("url = \"http://127.0.0.1:2\"\nprotocol = \"h2c\"\nproxy_protocol = \"v2\"", "http1"),
         ("static = { status = 200 }\nproxy_protocol = \"v2\"", "static answer"),
     ] {

@@ -78,6 +78,8 @@ reasons! {
     RequestBodyTimeout, "request_body_timeout", 408, Client, "cD", "the body did not arrive in time";
     ClientTooSlow, "client_too_slow", 0, Client, "cD", "the client took the response too slowly";
     BodyTooLarge, "body_too_large", 413, Client, "PD", "the body is too large";
+    H2Malformed, "h2_malformed", 0, Client, "PR", "HTTP/2 frames or a head in them are malformed";
+    H2Flood, "h2_flood", 0, Policy, "PC", "too many HTTP/2 frames that only cost";
     ProxyHeaderInvalid, "proxy_header_invalid", 0, Client, "PR", "the connection does not begin with a valid PROXY header";
     ProxyHeaderTimeout, "proxy_header_timeout", 0, Client, "cR", "the PROXY header did not arrive in time";
     TlsTimeout, "tls_timeout", 0, Client, "cR", "the TLS handshake took too long";

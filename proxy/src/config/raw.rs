@@ -19,8 +19,8 @@ pub use ban::{Audit, Ban};
 pub use client::{ClientProxy, Clients, Connections};
 pub use flows::Flows;
 pub use geoip::GeoIp;
-pub use global::{Drain, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry, RetryOverlay};
-pub use global::{Timeouts, TimeoutsOverlay};
+pub use global::{Drain, Http2, Http2Overlay, Limits, LimitsOverlay, Management, Metrics, Node, Pool, Resolver, Retry};
+pub use global::{RetryOverlay, Timeouts, TimeoutsOverlay};
 pub use kernel::{Kernel, KernelSyn};
 pub use listener::Listener;
 pub use log::{AccessLog, Log};
@@ -64,6 +64,8 @@ config_table! {
         limits: Sub<Limits>;
         /// Bounds of how long things may take.
         timeouts: Sub<Timeouts>;
+        /// HTTP/2 with clients.
+        http2: Sub<Http2>;
         /// When a failed try at an upstream is followed by another.
         retry: Sub<Retry>;
         /// Idle upstream connections, per worker.

@@ -1,6 +1,6 @@
 //! What holds in one place: the global table, narrowed by the listener, then by the route.
 
-use super::raw::{Document, ErrorPages, Limits, Listener, Retry, Route, Timeouts};
+use super::raw::{Document, ErrorPages, Http2, Limits, Listener, Retry, Route, Timeouts};
 use super::value::Forwarded;
 
 impl Limits {
@@ -19,6 +19,13 @@ impl Timeouts {
     pub fn resolve(document: &Document, listener: &Listener, route: Option<&Route>) -> Self {
         let timeouts = listener.timeouts.over(&document.timeouts);
         route.map_or_else(|| timeouts.clone(), |route| route.timeouts.over(&timeouts))
+    }
+}
+
+impl Http2 {
+    /// What holds at `listener`.
+    pub fn resolve(document: &Document, listener: &Listener) -> Self {
+        listener.http2.over(&document.http2)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::raw::{ErrorPages, Limits, Retry, Timeouts};
+use super::raw::{ErrorPages, Http2, Limits, Retry, Timeouts};
 use super::tls::Outgoings;
 use super::value::{AccessLogFormat, AccessLogOutput, Forwarded, Secret, StatusRange};
 use super::{Document, Problems};
@@ -59,6 +59,10 @@ pub struct ListenerPlan {
     pub rules: Rules,
     /// The header that carries the request's id.
     pub request_id_header: Box<str>,
+    /// Manners of HTTP/2.
+    pub http2: Http2,
+    /// Whether HTTP/2 may be spoken without TLS.
+    pub h2c: bool,
     /// Peers that must announce whose connection they bring.
     pub proxies: Proxies,
 }
@@ -122,6 +126,8 @@ impl Snapshot {
             name: listener.name.as_str().into(),
             rules: rules(&document, listener, None, &mut pages, problems),
             request_id_header: listener.request_id_header.as_str().into(),
+            http2: Http2::resolve(&document, listener),
+            h2c: listener.h2c,
             proxies: Proxies::new(&listener.proxy_protocol_from),
         });
         let listeners = listeners.collect();

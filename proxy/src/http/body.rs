@@ -14,7 +14,7 @@ pub enum BodyLength {
     Length(u64),
     /// The chunked coding tells.
     Chunked,
-    /// The connection's end tells: responses only.
+    /// The connection's end tells, in responses; in HTTP/2 the stream's, in requests too.
     UntilClose,
 }
 
@@ -71,6 +71,7 @@ pub enum Piece {
 pub struct BodyReader {
     state: State,
     side: Side,
+    underscore: Underscore,
 }
 
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl BodyReader {
             BodyLength::Chunked => State::Chunked(Chunked::new(underscore)),
             BodyLength::UntilClose => State::UntilClose,
         };
-        Self { state, side }
+        Self { state, side, underscore }
     }
 
     /// What stands at the front of `input`. The caller then drops `skip + len` octets and asks again with the rest,
@@ -115,6 +116,11 @@ impl BodyReader {
             State::UntilClose => Ok(Piece::Data { skip: 0, len: input.len() }),
             State::Chunked(chunked) => chunked.next(input).map_err(|fault| on_side(self.side, fault)),
         }
+    }
+
+    /// Whether the sender's end is the body's.
+    pub fn ends_with_input(&self) -> bool {
+        matches!(self.state, State::UntilClose)
     }
 
     /// Whether the body is whole: no octet of it is outstanding.
@@ -153,7 +159,18 @@ impl BodyReader {
         }))
     }
 
-    /// Trailers of a whole chunked body.
+    /// The sender ended its stream, with this section of trailers: lines, the empty one last.
+    pub fn end_with(&mut self, trailers: Option<&[u8]>) -> Result<(), Fault> {
+        self.end_of_input()?;
+        if let State::UntilClose = self.state {
+            let mut section = Chunked::trailers_only(self.underscore);
+            section.next(trailers.unwrap_or(b"\r\n")).map_err(|fault| on_side(self.side, fault))?;
+            self.state = State::Chunked(section);
+        }
+        Ok(())
+    }
+
+    /// Trailers of a whole chunked body, or of a stream.
     pub fn trailers(&self) -> Option<&Trailers> {
         match &self.state {
             State::Chunked(chunked) => chunked.trailers(),

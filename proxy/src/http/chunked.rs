@@ -30,17 +30,6 @@ impl Trailers {
         self.kept.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
     }
 
-    /// Reads a section that came without chunks: lines, the empty one last.
-    ///
-    /// # Errors
-    /// What would be wrong with it behind chunks.
-    pub fn read(section: &[u8], underscore: Underscore) -> Result<Self, Fault> {
-        let mut chunked = Chunked::new(underscore);
-        chunked.next(b"0\r\n")?;
-        chunked.next(section)?;
-        Ok(chunked.trailers)
-    }
-
     /// The lines that are kept, the empty one last.
     pub fn section(&self) -> Vec<u8> {
         let mut lines = Vec::with_capacity(self.bytes.len());
@@ -99,6 +88,11 @@ impl Chunked {
     pub(crate) fn new(underscore: Underscore) -> Self {
         let state = State::Size { value: 0, digits: 0 };
         Self { state, position: 0, extensions: 0, underscore, trailers: Trailers::default() }
+    }
+
+    /// Behind the last chunk of a body that had none.
+    pub(crate) fn trailers_only(underscore: Underscore) -> Self {
+        Self { state: State::Trailers { line: 0 }, ..Self::new(underscore) }
     }
 
     pub(crate) fn is_done(&self) -> bool {

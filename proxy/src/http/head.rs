@@ -2,6 +2,7 @@
 
 use super::body::BodyLength;
 use super::fields::{Field, Fields, Span};
+use super::h2::Incoming;
 use super::host::Host;
 use super::path::{self, Paths};
 use super::query::{Pairs, query_pairs};
@@ -111,6 +112,7 @@ pub(crate) struct Options {
     pub(crate) upgrade: bool,
     pub(crate) expect_continue: bool,
     pub(crate) te_trailers: bool,
+    pub(crate) extended: bool,
 }
 
 impl Head {
@@ -172,9 +174,28 @@ impl Head {
         self.options.expect_continue
     }
 
-    /// Whether the client takes trailers: `TE: trailers`.
+    /// Whether the client takes trailers: `TE: trailers`; HTTP/2 always does.
+    pub fn takes_trailers(&self) -> bool {
+        self.options.te_trailers || self.line.version == Version::Http2
+    }
+
+    /// Whether `TE: trailers` is said.
     pub fn te_trailers(&self) -> bool {
         self.options.te_trailers
+    }
+
+    /// Whether it came as an extended CONNECT (RFC 8441): a success then is a tunnel.
+    pub fn is_extended(&self) -> bool {
+        self.options.extended
+    }
+
+    /// Makes of a parsed head that spelled one of HTTP/2 what it was: `ends` says that its stream did.
+    pub fn carry(&mut self, incoming: Incoming, ends: bool) {
+        self.line.version = Version::Http2;
+        self.options.extended = incoming.extended;
+        if self.body == BodyLength::None && !ends && !incoming.tunnel {
+            self.body = BodyLength::UntilClose;
+        }
     }
 
     /// The host: lower case, no port, no trailing dot, IPv6 in brackets and canonical; empty in HTTP/1.0 without Host.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Announced, Flow, Lease, Place, Secured, Whence};
 use crate::base::{Instant, Reason};
 use crate::ring::{self, Socket, Timer};
-use crate::wire::Wire;
+use crate::wire::{Carrier, Wire};
 
 /// A drain lets a connection that has just been used wait so long for one more request: its client may have sent it
 /// already, and would find it reset.
@@ -22,6 +22,8 @@ pub enum Doing {
     Idle(Instant),
     /// Within a request, or waiting for its first.
     Busy,
+    /// Serving any number of requests at once: what it is told, it wants to know at once.
+    Many,
 }
 
 /// What a connection has been told to do.
@@ -40,13 +42,13 @@ pub enum Told {
 pub enum Stopped {
     /// The deadline passed.
     Late,
-    /// Told to finish, while idle.
+    /// Told to finish, while idle or with many requests.
     Finish,
     /// Told to end now.
     Cut,
 }
 
-/// One client connection.
+/// One client connection, or what is one to a request that shares it with others: a stream of HTTP/2.
 pub struct Client {
     /// What control knows it by; ends before the socket does.
     pub flow: Option<Flow>,
@@ -73,7 +75,10 @@ pub struct Client {
     cut: Cell<Reason>,
     places: Cell<Option<Place>>,
     handshake: Cell<Option<Place>>,
-    _held: (Lease, Option<Lease>),
+    /// What it holds of the caps; a stream holds nothing of its own.
+    _held: Option<(Lease, Option<Lease>)>,
+    /// The connection of a stream.
+    connection: Option<Rc<Client>>,
 }
 
 /// What an accepted connection holds of the caps on connections.
@@ -118,8 +123,40 @@ impl Client {
             cut: Cell::new(Reason::ShutdownCut),
             places: Cell::new(held.peer),
             handshake: Cell::new(held.handshake),
-            _held: (held.process, held.listener),
+            _held: Some((held.process, held.listener)),
+            connection: None,
         })
+    }
+
+    /// A stream of `connection`, on which so many requests have begun.
+    pub fn of_stream(connection: &Rc<Self>, stream: Wire) -> Rc<Self> {
+        Rc::new(Self {
+            flow: None,
+            socket: stream,
+            listener: connection.listener.clone(),
+            whence: connection.whence.clone(),
+            port: connection.port,
+            accounted_in: Cell::new(0),
+            accepted: connection.accepted,
+            requests: Cell::new(connection.requests.get()),
+            tls: connection.tls.clone(),
+            timer: Timer::new(),
+            doing: Cell::new(Doing::Busy),
+            told: Cell::new(connection.told.get()),
+            cut: Cell::new(connection.cut.get()),
+            places: Cell::new(None),
+            handshake: Cell::new(None),
+            _held: None,
+            connection: Some(connection.clone()),
+        })
+    }
+
+    /// The number by which control knows the connection.
+    pub fn cookie(&self) -> Option<u64> {
+        match &self.connection {
+            Some(connection) => connection.cookie(),
+            None => self.flow.as_ref().map(Flow::cookie),
+        }
     }
 
     /// A proxy has said whose connection it is; the places are those of the peer that it named.
@@ -182,16 +219,26 @@ impl Client {
         }
     }
 
+    /// Tells it why its connection ends.
+    pub fn cut_off(&self, reason: Reason) {
+        self.cut.set(reason);
+        self.tell(Told::Cut);
+    }
+
+    /// Moves the deadline of the wait that goes on.
+    pub fn postpone(&self, deadline: Option<Instant>) {
+        self.timer.set(match self.end_of_wait() {
+            Some(end) => Some(end.earliest(deadline)),
+            None => deadline,
+        });
+    }
+
     /// Waits for `what` until `deadline`, or until told to stop.
     ///
     /// # Errors
     /// Why it stopped waiting.
     pub async fn within<T>(&self, deadline: Option<Instant>, what: impl Future<Output = T>) -> Result<T, Stopped> {
-        let end = match self.end_of_wait() {
-            Some(end) => Some(end.earliest(deadline)),
-            None => deadline,
-        };
-        self.timer.set(end);
+        self.postpone(deadline);
         self.timer.race(what).await.map_err(|_| self.stopped())
     }
 
@@ -200,6 +247,7 @@ impl Client {
         match (self.told.get(), self.doing.get()) {
             (Told::Cut, _) => Some(Instant::from_nanos(0)),
             (Told::Finish, Doing::Idle(since)) => Some(since + GRACE),
+            (Told::Finish, Doing::Many) => Some(Instant::from_nanos(0)),
             _ => None,
         }
     }
@@ -210,6 +258,12 @@ impl Client {
             Told::Finish if self.end_of_wait().is_some_and(|end| end <= ring::now()) => Stopped::Finish,
             _ => Stopped::Late,
         }
+    }
+}
+
+impl Carrier for Rc<Client> {
+    fn wire(&self) -> &Wire {
+        &self.socket
     }
 }
 

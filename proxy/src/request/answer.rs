@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::body::{ClientBody, close_gently};
 use super::decide::Decided;
 use super::record::Record;
-use super::{Exchange, ListenerPlan};
+use super::{Exchange, ListenerPlan, grpc};
 use crate::base::metric::Limit;
 use crate::base::{Fault, Reason};
 use crate::buf::{SendBuf, spare_vec};
+use crate::http::h2::Incoming;
 use crate::http::{BodyLength, Connection, Edits, Head, Method, Request, ResponseOut, write_response_head};
 use crate::listen::{self, Client};
 use crate::policy::identity::Chain;
@@ -76,6 +77,10 @@ impl Exchange<'_> {
         for (name, value) in &fixed.headers {
             edits.add(name.as_bytes(), value.as_bytes());
         }
+        // RFC 8441 section 5: a success would pass for the tunnel that was asked for.
+        if self.request.head.is_extended() && matches!(fixed.status, 200..=299) {
+            return Err(Fault::new(Reason::ProtocolUnsupported));
+        }
         self.edit_response(route, edits, text);
         let answer = Answer { status: fixed.status, body: Body::Shared(fixed.body.clone()) };
         self.answer(answer, record, body, edits).await
@@ -108,6 +113,10 @@ impl Exchange<'_> {
         self.deadline = None;
         edits.clear();
         let answer = match self.denier(record).filter(|_| fault.reason == Reason::RateLimited) {
+            _ if self.is_grpc() => {
+                grpc::write_error(fault, edits);
+                Answer { status: 200, body: Body::None }
+            }
             Some(rule) => {
                 rule.action.denial.write(edits);
                 Answer { status: fault.status, body: Body::Shared(rule.action.denial.body.clone()) }
@@ -263,6 +272,37 @@ pub(super) async fn bad_head(
         close_gently(client, gentle(listener.1.rules.timeouts.linger)).await;
     }
     record.finish(&exchange, &body);
+}
+
+/// Records what of a connection was refused below any request: whoever sent it has its answer already.
+pub(super) fn refused_below(
+    worker: &Worker,
+    client: &Client,
+    current: &Rc<Current>,
+    listener: (usize, &ListenerPlan),
+    reason: Reason,
+) {
+    let mut record = Record::begin(worker, client, ring::now());
+    let (timer, chain, mut head) = (Timer::new(), Chain::default(), Head::new());
+    head.carry(Incoming::default(), true);
+    let exchange = Exchange {
+        worker,
+        client,
+        current,
+        listener,
+        rules: &listener.1.rules,
+        request: Request::new(&head, b""),
+        who: Ok(current.trust.unresolved(client.peer_ip())),
+        chain: &chain,
+        told: Told::default(),
+        deadline: None,
+        timer: &timer,
+        id: record.id.text(),
+        given_id: None,
+    };
+    (record.reason, record.status) = (reason, reason.status());
+    count_limit(worker, reason);
+    record.finish(&exchange, &ClientBody::broken());
 }
 
 /// A close without any patience would reset, and take the answer with it.

@@ -9,6 +9,8 @@ use crate::buf::Chunk;
 use crate::http::{BodyLength, BodyReader, Piece, Underscore};
 use crate::listen::Client;
 use crate::ring::{self, Timer};
+use crate::wire::stream::{Ended, ended};
+use crate::wire::{Stream, Wire};
 
 /// Octets of an unread body that are worth discarding to keep the connection.
 const DISCARD_MAX: u64 = 64 * 1024;
@@ -38,7 +40,7 @@ impl ClientBody {
         Self {
             reader: BodyReader::request(length, underscore),
             declared: length.declared(),
-            chunked: length == BodyLength::Chunked,
+            chunked: matches!(length, BodyLength::Chunked | BodyLength::UntilClose),
             input: None,
             ended: length.is_empty(),
             awaits_continue,
@@ -74,6 +76,7 @@ impl ClientBody {
         self.ended
     }
 
+    /// Whether its length is only known at its end.
     pub(super) fn is_chunked(&self) -> bool {
         self.chunked
     }
@@ -104,7 +107,7 @@ impl ClientBody {
             }
             match client.socket.try_recv() {
                 None => return Ok(None),
-                Some(received) => self.accept(received)?,
+                Some(received) => self.accept(client, received)?,
             }
         }
     }
@@ -114,7 +117,7 @@ impl ClientBody {
         &mut self,
         client: &Client,
         timer: &Timer,
-        pace: &mut Pace,
+        pace: &mut Pace<'_>,
         end: Option<Instant>,
     ) -> Result<Option<Chunk>, Fault> {
         loop {
@@ -127,30 +130,41 @@ impl ClientBody {
             pace.note(self.raw);
             timer.set(pace.deadline(end));
             match timer.race(client.socket.recv()).await {
-                Ok(received) => self.accept(received)?,
+                Ok(received) => self.accept(client, received)?,
                 Err(_) if end.is_some_and(|end| end <= ring::now()) => return Err(Fault::new(Reason::RequestTimeout)),
                 Err(_) => {
                     if pace.is_stalled(self.raw) {
                         self.broken = true;
-                        return Err(Fault::new(Reason::RequestBodyTimeout));
+                        return Err(Fault::new(pace.verdict()));
                     }
                 }
             }
         }
     }
 
-    fn accept(&mut self, received: std::io::Result<Option<Chunk>>) -> Result<(), Fault> {
+    fn accept(&mut self, client: &Client, received: std::io::Result<Option<Chunk>>) -> Result<(), Fault> {
         match received {
             Ok(Some(chunk)) => {
                 self.raw += chunk.len() as u64;
                 self.input = Some(chunk);
                 Ok(())
             }
-            Ok(None) | Err(_) => {
-                self.broken = true;
-                Err(Fault::new(Reason::ClientCancelled))
+            // A stream's end is its body's, and trailers came with it.
+            Ok(None) if self.reader.ends_with_input() => {
+                let trailers = client.socket.take_trailers();
+                self.raw += trailers.as_ref().map_or(0, |lines| lines.len() as u64);
+                self.reader.end_with(trailers.as_deref()).inspect_err(|_| self.broken = true)?;
+                self.ended = true;
+                Ok(())
             }
+            Ok(None) => self.break_off(Fault::new(Reason::ClientCancelled)),
+            Err(error) => self.break_off(lost(&error)),
         }
+    }
+
+    fn break_off(&mut self, fault: Fault) -> Result<(), Fault> {
+        self.broken = true;
+        Err(fault)
     }
 
     /// Content at the front of what was received.
@@ -192,9 +206,20 @@ impl ClientBody {
         self.ended || (!self.broken && small && !self.awaits_continue())
     }
 
+    /// What is left of a stream's request is nobody's: see [`crate::wire::stream`].
+    fn settle_stream(&self, stream: &Stream, record: &Record) -> Next {
+        if !record.answered || record.status == 0 || !stream.is_whole() {
+            stream.reset(reset_code(record.reason));
+        }
+        Next::Close
+    }
+
     /// After the response: gives surplus octets back, discards the rest of an unread body if that is little, else closes
     /// without the reset that would take the response from the client (RFC 9112 section 9.6).
     pub(super) async fn settle(&mut self, client: &Client, record: &mut Record, linger: Duration) -> Next {
+        if let Some(stream) = client.socket.stream() {
+            return self.settle_stream(stream, record);
+        }
         let keep = record.keep_alive && self.allows_reuse();
         if keep && (self.ended || self.discard(client, linger).await) {
             if let Some(surplus) = self.input.take() {
@@ -222,7 +247,7 @@ impl ClientBody {
                 Err(_) => return false,
             }
             let Ok(received) = client.within(end, client.socket.recv()).await else { return false };
-            if self.accept(received).is_err() {
+            if self.accept(client, received).is_err() {
                 return false;
             }
         }
@@ -230,8 +255,29 @@ impl ClientBody {
     }
 }
 
+/// What an error of a client's wire means.
+fn lost(error: &std::io::Error) -> Fault {
+    match ended(error) {
+        Some(Ended::Broken(h2::Reason::ENHANCE_YOUR_CALM)) => Fault::new(Reason::H2Flood),
+        Some(Ended::Broken(_)) => Fault::new(Reason::H2Malformed),
+        _ => Fault::new(Reason::ClientCancelled),
+    }
+}
+
+/// What a stream is told that ends before its response does. A part never ends cleanly.
+fn reset_code(reason: Reason) -> h2::Reason {
+    match reason {
+        Reason::ClientTooSlow | Reason::TunnelIdle | Reason::ClientCancelled => h2::Reason::CANCEL,
+        Reason::Overloaded => h2::Reason::REFUSED_STREAM,
+        _ => h2::Reason::INTERNAL_ERROR,
+    }
+}
+
 /// Half-closes, then takes what the client still sends for a while, so that no reset overtakes the response.
 pub(super) async fn close_gently(client: &Client, linger: Duration) {
+    if client.socket.stream().is_some() {
+        return;
+    }
     let end = Some(ring::now() + linger);
     if client.socket.shutdown(std::net::Shutdown::Write).await.is_err() {
         return;
@@ -240,18 +286,30 @@ pub(super) async fn close_gently(client: &Client, linger: Duration) {
 }
 
 /// How fast a body must come.
-pub(super) struct Pace {
+pub(super) struct Pace<'u> {
     idle: Duration,
+    /// Of two directions that live until each ends: what comes by the other one counts too, and there is no pace.
+    other: Option<&'u Wire>,
     window: Instant,
     window_octets: u64,
     last: Instant,
     last_octets: u64,
 }
 
-impl Pace {
+impl<'u> Pace<'u> {
     pub(super) fn new(idle: Duration) -> Self {
         let now = ring::now();
-        Self { idle, window: now, window_octets: 0, last: now, last_octets: 0 }
+        Self { idle, other: None, window: now, window_octets: 0, last: now, last_octets: 0 }
+    }
+
+    /// Any pace, as long as `other` or the body says something within `idle`.
+    pub(super) fn of_two(idle: Duration, other: &'u Wire) -> Self {
+        Self { other: Some(other), ..Self::new(idle) }
+    }
+
+    /// What it is to be slower.
+    fn verdict(&self) -> Reason {
+        if self.other.is_some() { Reason::TunnelIdle } else { Reason::RequestBodyTimeout }
     }
 
     /// The upstream took the time since `began`: it does not count against the client.
@@ -262,6 +320,7 @@ impl Pace {
 
     /// So many octets have come by now.
     fn note(&mut self, octets: u64) {
+        let octets = octets + self.other.map_or(0, Wire::received);
         if octets > self.last_octets {
             (self.last, self.last_octets) = (ring::now(), octets);
         }
@@ -271,14 +330,15 @@ impl Pace {
         if self.idle.is_zero() {
             return end;
         }
-        let next = (self.last + self.idle).min(self.window + PACE_WINDOW);
+        let silent = self.last + self.idle;
+        let next = if self.other.is_some() { silent } else { silent.min(self.window + PACE_WINDOW) };
         Some(next.earliest(end))
     }
 
     fn is_stalled(&mut self, octets: u64) -> bool {
         self.note(octets);
         let now = ring::now();
-        if now >= self.window + PACE_WINDOW {
+        if self.other.is_none() && now >= self.window + PACE_WINDOW {
             if octets - self.window_octets < PACE_MIN {
                 return true;
             }

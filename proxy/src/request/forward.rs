@@ -18,6 +18,7 @@ use super::upload::Replay;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::config::snapshot::RoutePlan;
+use crate::config::value::TargetProtocol;
 use crate::http::{Edits, ResponseHead};
 use crate::listen::{Stopped, deadline};
 use crate::ring::{self, Either, select2, sleep_until};
@@ -67,7 +68,7 @@ pub(super) async fn forward(
         keys,
         choice,
         path,
-        replay: RefCell::new(Replay::new(exchange.kept_max(), &exchange.worker.replay_room)),
+        replay: RefCell::new(Replay::new(exchange.kept_max(live), &exchange.worker.replay_room)),
         tried: SmallVec::new(),
     };
     forward.run(record, body, response, edits, text).await
@@ -299,11 +300,16 @@ fn is_want(reason: Reason) -> bool {
     matches!(reason, NoRouteTargetAvailable | UpstreamQueueFull | UpstreamQueueTimeout)
 }
 
+/// Whether an endpoint may say of a request whose body has begun to come that it has not looked at it: in HTTP/2.
+fn may_refuse(live: &RouteLive) -> bool {
+    live.groups().targets.iter().any(|target| target.protocol != TargetProtocol::Http1)
+}
+
 impl Exchange<'_> {
     /// Octets of the body worth keeping for another try: none where no try may follow once one has left.
-    fn kept_max(&self) -> u64 {
+    fn kept_max(&self, live: &RouteLive) -> u64 {
         let retry = &self.rules.retry;
-        if self.request.verb().is_idempotent() || retry.non_idempotent { retry.body_max } else { 0 }
+        if self.request.verb().is_idempotent() || retry.non_idempotent || may_refuse(live) { retry.body_max } else { 0 }
     }
 
     /// Whether the upstream is asked for a tunnel.

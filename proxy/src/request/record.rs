@@ -131,8 +131,8 @@ impl Record {
             hostname,
         };
         let host = request.host();
-        if let Some(flow) = &client.flow {
-            worker.flows.request(flow.cookie(), verdict((!host.is_empty()).then(|| host.into())));
+        if let Some(cookie) = client.cookie() {
+            worker.flows.request(cookie, verdict((!host.is_empty()).then(|| host.into())));
         }
         if let Some(cookie) = self.upstream {
             worker.flows.request(cookie, verdict(None));

@@ -7,15 +7,16 @@ use super::Exchange;
 use super::record::Record;
 use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
-use crate::http::{BodyLength, BodyReader, Piece, Trailers, Underscore, write_chunk_start, write_last_chunk};
+use crate::http::{BodyLength, BodyReader, Piece, Trailers, write_chunk_start, write_last_chunk};
 use crate::listen::{Client, Stopped, deadline};
 use crate::ring;
 use crate::transport::Upstream;
-use crate::wire::Wire;
-use crate::wire::stream::Stream;
+use crate::wire::{Stream, Wire};
 
 /// Octets that are gathered from the upstream into one send.
 const BATCH: usize = 512 * 1024;
+/// The same for one of many streams that share a connection.
+const STREAM_BATCH: usize = 64 * 1024;
 /// A send that moves so much in a period is alive.
 const MOVED_MIN: u64 = 16 * 1024;
 
@@ -56,8 +57,8 @@ pub(super) struct Download<'u> {
     pub(super) silence: (Duration, Reason),
     /// The client takes trailers (RFC 9110 section 6.5.1).
     pub(super) trailers: bool,
-    /// Trailers that came behind a body without chunks.
-    pub(super) late: Option<Trailers>,
+    /// Both directions live until each ends: what the client sends breaks the silence.
+    pub(super) two_way: bool,
 }
 
 /// How a response body ended.
@@ -114,12 +115,14 @@ impl Exchange<'_> {
         mut out: SendBuf,
         record: &mut Record,
     ) -> Result<Ended, Fault> {
+        let batch = if self.client.socket.stream().is_some() { STREAM_BATCH } else { BATCH };
         loop {
-            let ended = body.gather(&mut out, record)?;
+            let ended = body.gather(batch, &mut out, record)?;
             if !out.is_empty() {
                 self.send(std::mem::take(&mut out)).await?;
             }
             if let Some(ended) = ended {
+                self.end_stream(&body);
                 return Ok(ended);
             }
             match self.receive(&body).await? {
@@ -127,7 +130,7 @@ impl Exchange<'_> {
                 // What the connection's end delimits is whole only if the peer says that it is the end.
                 None if body.upstream.socket.was_cut() => return Err(Fault::new(Reason::UpstreamBodyTruncated)),
                 None => {
-                    body.reader.end_of_input()?;
+                    body.reader.end_with(body.upstream.socket.take_trailers().as_deref())?;
                     return self.finish(&mut body).await;
                 }
             }
@@ -137,31 +140,58 @@ impl Exchange<'_> {
     async fn receive(&self, body: &Download<'_>) -> Result<Option<Chunk>, Fault> {
         let upstream = body.upstream;
         let (silence, reason) = body.silence;
-        upstream.timer.set(deadline(ring::now(), silence));
-        match self.client.within(self.deadline, upstream.timer.race(upstream.socket.recv())).await {
-            Ok(Ok(Ok(chunk))) => Ok(chunk),
-            Ok(Ok(Err(_))) => Err(Fault::new(Reason::UpstreamBodyTruncated)),
-            Ok(Err(_)) => Err(Fault::new(reason)),
-            Err(stopped) => Err(self.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout))),
+        loop {
+            let heard = self.client.socket.received();
+            upstream.timer.set(deadline(ring::now(), silence));
+            match self.client.within(self.deadline, upstream.timer.race(upstream.socket.recv())).await {
+                Ok(Ok(Ok(chunk))) => return Ok(chunk),
+                Ok(Ok(Err(_))) => return Err(Fault::new(Reason::UpstreamBodyTruncated)),
+                Ok(Err(_)) if body.two_way && self.client.socket.received() != heard => {}
+                Ok(Err(_)) => return Err(Fault::new(reason)),
+                Err(stopped) => return Err(self.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout))),
+            }
         }
     }
 
     /// The connection's end was the body's.
     async fn finish(&self, body: &mut Download<'_>) -> Result<Ended, Fault> {
         let mut out = SendBuf::new();
-        body.read_trailers()?;
         body.close(&mut out);
         if !out.is_empty() {
             self.send(out).await?;
         }
+        self.end_stream(body);
         Ok(Ended::Clean)
+    }
+
+    /// Where the client's stream ends the body, trailers go with its end.
+    fn end_stream(&self, body: &Download<'_>) {
+        if let Some(stream) = self.client.socket.stream() {
+            stream.end(body.reader.trailers().map(Trailers::section).unwrap_or_default());
+        }
+    }
+
+    /// Waits until a whole response has left its stream, no longer than a send may take.
+    pub(super) async fn see_off(&self, stream: &Stream) -> Result<(), Fault> {
+        let mut watch = Watch::begin(&self.client.socket);
+        while stream.unsent() > 0 {
+            let period = deadline(ring::now(), self.rules.timeouts.send);
+            match self.client.within(period, stream.drained()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => return Err(Fault::new(Reason::ClientCancelled)),
+                Err(Stopped::Late) if watch.moved() => {}
+                Err(Stopped::Late) => return Err(Fault::new(Reason::ClientTooSlow)),
+                Err(_) => return Err(cut(self.client)),
+            }
+        }
+        Ok(())
     }
 }
 
 impl Download<'_> {
     /// Takes what is here into one send.
-    fn gather(&mut self, out: &mut SendBuf, record: &mut Record) -> Result<Option<Ended>, Fault> {
-        while out.len() < BATCH {
+    fn gather(&mut self, batch: usize, out: &mut SendBuf, record: &mut Record) -> Result<Option<Ended>, Fault> {
+        while out.len() < batch {
             if self.reader.is_done() && self.first.is_none() {
                 return Ok(self.end(out, Ended::Clean));
             }
@@ -212,14 +242,6 @@ impl Download<'_> {
         }
     }
 
-    /// The trailers of a stream, as strictly read as those behind chunks.
-    fn read_trailers(&mut self) -> Result<(), Fault> {
-        let section = self.upstream.socket.stream().and_then(Stream::take_trailers);
-        let read = section.map(|section| Trailers::read(&section, Underscore::Allow)).transpose();
-        self.late = read.map_err(|_| Fault::new(Reason::UpstreamBadResponse))?;
-        Ok(())
-    }
-
     fn end(&self, out: &mut SendBuf, ended: Ended) -> Option<Ended> {
         self.close(out);
         Some(ended)
@@ -230,7 +252,7 @@ impl Download<'_> {
             return;
         }
         let mut last = spare_vec();
-        match self.late.as_ref().or(self.reader.trailers()).filter(|_| self.trailers) {
+        match self.reader.trailers().filter(|_| self.trailers) {
             Some(trailers) => write_last_chunk(&mut last, trailers.iter()),
             None => write_last_chunk(&mut last, []),
         }

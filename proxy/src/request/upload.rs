@@ -115,6 +115,8 @@ pub(super) struct Upload<'u, 'w> {
     pub(super) timeouts: &'u Timeouts,
     pub(super) deadline: Option<Instant>,
     pub(super) try_end: Option<Instant>,
+    /// Both directions live until each ends: gRPC.
+    pub(super) two_way: bool,
 }
 
 impl Upload<'_, '_> {
@@ -148,7 +150,10 @@ impl Upload<'_, '_> {
             self.flush(std::mem::take(&mut out)).await?;
             self.await_continue(&mut body).await?;
         }
-        let mut pace = Pace::new(self.timeouts.body);
+        let mut pace = match self.two_way {
+            true => Pace::of_two(self.timeouts.tunnel, &self.upstream.socket),
+            false => Pace::new(self.timeouts.body),
+        };
         while !body.is_done() {
             let mut next = body.ready(self.client)?;
             if next.is_none() && !body.is_done() {
@@ -219,7 +224,7 @@ impl Upload<'_, '_> {
     }
 
     /// Sends; the client has nothing to do with how long that takes.
-    async fn flush_aside(&self, out: &mut SendBuf, pace: &mut Pace) -> Result<(), Fault> {
+    async fn flush_aside(&self, out: &mut SendBuf, pace: &mut Pace<'_>) -> Result<(), Fault> {
         let began = ring::now();
         self.flush(std::mem::take(out)).await?;
         pace.forgive(began);

@@ -101,7 +101,7 @@ fields! {
     Start, "start", "when the first octet came, RFC 3339, UTC, microseconds", |o| Value::Time(o.start_unix_ns);
     ClientIp, "client_ip", "the client's address", |o| Value::ip(o.client_ip);
     PeerIp, "peer_ip", "the address of the connection's other end", |o| Value::ip(o.peer_ip);
-    HttpVersion, "http_version", "`1.0` or `1.1`", |o| Value::text(o.http_version);
+    HttpVersion, "http_version", "`1.0`, `1.1` or `2`", |o| Value::text(o.http_version);
     TlsVersion, "tls.version", "`1.2` or `1.3`", |o| Value::text(o.tls.map(|tls| tls.version));
     TlsCipher, "tls.cipher", "the cipher suite's name", |o| Value::text(o.tls.map(|tls| tls.cipher));
     TlsAlpn, "tls.alpn", "the protocol that was negotiated", |o| Value::octets(o.tls.and_then(|tls| tls.alpn));

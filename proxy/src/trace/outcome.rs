@@ -84,7 +84,7 @@ pub struct Outcome<'a> {
     pub client_ip: Option<IpAddr>,
     /// The connection's other end; absent on a Unix socket.
     pub peer_ip: Option<IpAddr>,
-    /// `1.0` or `1.1`.
+    /// `1.0`, `1.1` or `2`.
     pub http_version: Option<&'static str>,
     /// The listener's name.
     pub listener: &'a str,

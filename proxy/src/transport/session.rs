@@ -28,8 +28,10 @@ use crate::wire::{Adapter, Payload, Stream, Wire};
 pub(super) const STREAMS_MAX: usize = 100;
 /// Octets that a peer may send on one stream before any of them is taken.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// The same of all streams together.
+/// The same of all streams together, as long as they are few.
 const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Streams whose windows all fit into it, with room for those that are taken.
+const FEW_STREAMS: usize = (CONNECTION_WINDOW / STREAM_WINDOW) as usize - 1;
 /// What the small DATA frames that wait may cost together: one stream's window of them must not end the others.
 const FRAMES_BUDGET: usize = 64 << 20;
 /// Octets of a frame.
@@ -68,6 +70,8 @@ pub struct Session {
     begun: Cell<u64>,
     /// Requests that wait for it.
     waiting: Cell<usize>,
+    /// The most leases that the connection's window has been widened for.
+    widest: Cell<usize>,
     /// Streams that the peer allows; none until it has said.
     allowed: Cell<Option<usize>>,
     /// It takes extended CONNECT (RFC 8441 section 3).
@@ -121,6 +125,7 @@ impl Session {
             leased: Cell::new(0),
             begun: Cell::new(0),
             waiting: Cell::new(0),
+            widest: Cell::new(FEW_STREAMS),
             allowed: Cell::new(None),
             connects: Cell::new(false),
             idle_since: Cell::new(now),
@@ -185,6 +190,11 @@ impl Session {
             State::Closing | State::Failed(_) => false,
         };
         young && self.waiting.get() < STREAMS_MAX
+    }
+
+    /// Whether it only has to end.
+    fn has_nothing_left(&self) -> bool {
+        self.leased.get() == 0 && self.is_over()
     }
 
     /// Whether no exchange is on it.
@@ -273,7 +283,7 @@ impl Session {
                     self.set_timer();
                 }
                 // It takes nothing and says nothing: so much for all that waits for it.
-                Err(_) if self.asked.get() => return self.end(connection),
+                Err(_) if self.asked.get() || self.has_nothing_left() => return self.end(connection),
                 Err(_) => self.on_time(pings.as_mut()),
             }
         }
@@ -292,6 +302,7 @@ impl Session {
         connection: &mut H2<Adapter, Payload>,
         pings: Option<&mut PingPong>,
     ) -> Poll<Step> {
+        self.widen(connection);
         if Pin::new(connection).poll(cx).is_ready() {
             return Poll::Ready(Step::Over);
         }
@@ -299,6 +310,15 @@ impl Session {
         match pings {
             Some(pings) if self.asked.get() => pings.poll_pong(cx).map(|_| Step::Answered),
             _ => Poll::Pending,
+        }
+    }
+
+    /// Streams that nobody takes from may fill their windows; that must not hold up the others (RFC 9113 section 5.2).
+    fn widen(&self, connection: &mut H2<Adapter, Payload>) {
+        let leased = self.leased.get();
+        if leased > self.widest.get() {
+            self.widest.set(leased);
+            connection.set_target_window_size(CONNECTION_WINDOW + (leased - FEW_STREAMS) as u32 * STREAM_WINDOW);
         }
     }
 
@@ -327,7 +347,8 @@ impl Session {
                 self.timer.set(Some(now + PING_ANSWER));
             }
         } else if self.idle_since.get() + self.idle_for.get() <= now {
-            self.timer.set(None);
+            // Its peer may be one that no longer takes even a goodbye.
+            self.timer.set(Some(now + PING_ANSWER));
             self.retire();
         } else {
             self.set_timer();

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Wire;
-use super::stream::shown;
+use super::meter::Meter;
+use super::stream::{forget_shown, shown};
 use crate::buf::{Chunk, SendBuf};
 
 /// Octets that one poll may read: then other tasks have their turn.
@@ -34,6 +35,8 @@ impl Carrier for Wire {
 /// What of the adapter stays in the hands of who drives the codec.
 #[derive(Default)]
 pub struct Port {
+    /// Judges the frames that go by, where the peer is a client.
+    pub meter: Option<RefCell<Meter>>,
     /// What was written and has not been given to the wire.
     out: RefCell<SendBuf>,
     /// Whether who drives gives it to the wire, once for a whole turn.
@@ -43,6 +46,11 @@ pub struct Port {
 }
 
 impl Port {
+    /// One that gathers what is written until [`Port::push`], and meters frames.
+    pub fn metered(meter: Meter) -> Rc<Self> {
+        Rc::new(Self { meter: Some(RefCell::new(meter)), gathers: true, ..Self::default() })
+    }
+
     /// A poll begins.
     pub fn begin(&self) {
         self.reads.set(READ_MAX);
@@ -50,6 +58,7 @@ impl Port {
 
     /// Gives what was written to the wire.
     pub fn push(&self, wire: &Wire) {
+        forget_shown();
         let out = self.out.take();
         if !out.is_empty() {
             wire.begin_send(out);
@@ -86,15 +95,34 @@ impl<C: Carrier> Adapter<C> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        ready!(self.poll_acknowledged(cx))?;
         self.carrier.wire().poll_recv(cx)
+    }
+
+    /// Whoever does not take our acknowledgements is not read from: else it would have us pile them up.
+    fn poll_acknowledged(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(meter) = &self.port.meter
+            && meter.borrow().is_ack_unsent()
+        {
+            self.port.push(self.carrier.wire());
+            ready!(self.carrier.wire().poll_flush(cx, 0))?;
+            meter.borrow_mut().ack_left();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn note_read(&self, octets: &[u8]) {
         self.port.reads.set(self.port.reads.get().saturating_sub(octets.len()));
+        if let Some(meter) = &self.port.meter {
+            meter.borrow_mut().received(octets, crate::ring::now());
+        }
     }
 
     /// Takes octets of one write, all of them.
     fn write(&self, octets: &[u8]) {
+        if let Some(meter) = &self.port.meter {
+            meter.borrow_mut().sent(octets);
+        }
         let mut out = self.port.out.borrow_mut();
         match shown(octets) {
             Some(chunk) => out.push_chunk(chunk),

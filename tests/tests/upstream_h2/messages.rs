@@ -1,6 +1,6 @@
 //! What a request becomes on its way up, and its response on its way down.
 
-use weir_tests::h2c::H2Origin;
+use weir_tests::h2c::{H2Origin, gone};
 use weir_tests::{Ended, wait};
 
 use crate::to;
@@ -144,7 +144,7 @@ fn a_response_comes_as_it_is_made() {
     let origin = H2Origin::new(|mut call| async move {
         let mut stream = call.begin(200, &[("content-type", "text/event-stream")], false);
         let _ = stream.send_data("data: 1\n\n".into(), false);
-        call.cancelled().await;
+        gone(&mut stream).await;
         call.note("cancelled");
     });
     let weir = to(origin.url()).start();
@@ -152,7 +152,7 @@ fn a_response_comes_as_it_is_made() {
     client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.head().status, 200);
     assert_eq!(client.take(14), b"9\r\ndata: 1\n\n\r\n");
-    drop(client);
+    client.reset();
     origin.wait_note("cancelled");
     assert_eq!(origin.open(), 1, "the connection is not the stream's to end");
 }
@@ -160,8 +160,8 @@ fn a_response_comes_as_it_is_made() {
 #[test]
 fn an_answer_before_the_body_is_relayed_and_the_rest_is_not_sent() {
     let origin = H2Origin::new(|mut call| async move {
+        // What is left of the request is told to end by NO_ERROR.
         call.answer(413, &[], "too much");
-        call.reset(h2::Reason::NO_ERROR);
     });
     let weir = to(origin.url()).start();
     let mut client = weir.client();
@@ -205,7 +205,7 @@ fn a_silent_event_stream_is_bounded_as_a_tunnel_and_another_body_as_a_body() {
         let kind = if call.head.uri.path() == "/events" { "text/event-stream" } else { "text/plain" };
         let mut stream = call.begin(200, &[("content-type", kind)], false);
         let _ = stream.send_data("first".into(), false);
-        call.cancelled().await;
+        gone(&mut stream).await;
     });
     let weir = to(origin.url()).tables("[timeouts]\nread = \"300ms\"\ntunnel = \"1s\"").start();
     for (path, reason) in [("/", "upstream_body_timeout"), ("/events", "tunnel_idle")] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use h2::server::Builder;
-use weir_tests::h2c::H2Origin;
+use weir_tests::h2c::{H2Origin, gone};
 use weir_tests::{Client, Weir, wait};
 
 use crate::to;
@@ -123,18 +123,18 @@ fn a_slow_client_does_not_hold_up_its_neighbours() {
             let _ = stream.send_data(vec![b'x'; 1 << 20].into(), false);
         }
         let _ = stream.send_data(Vec::new().into(), true);
-        call.cancelled().await;
+        gone(&mut stream).await;
     });
     let weir = to(origin.url()).start();
     // They ask for much and take nothing.
-    let slow: Vec<Client> = (0..3)
+    let slow: Vec<Client> = (0..12)
         .map(|_| {
             let client = weir.client();
             client.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
             client
         })
         .collect();
-    origin.wait_calls(3);
+    origin.wait_calls(12);
     for _ in 0..200 {
         assert_eq!(weir.get("/small").text(), "done");
     }

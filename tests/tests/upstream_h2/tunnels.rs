@@ -2,7 +2,7 @@
 
 use h2::server::Builder;
 use weir_tests::exchange::bytes;
-use weir_tests::h2c::{Call, H2Origin};
+use weir_tests::h2c::{Call, H2Origin, gone};
 use weir_tests::{Client, Ended, Weir, wait};
 
 use crate::to;
@@ -120,7 +120,7 @@ fn an_upstream_that_takes_no_extended_connect_cannot_be_upgraded_to() {
     let mut client = weir.client();
     client.write(offer("/chat"));
     assert_eq!(client.response().status, 502);
-    assert_eq!(weir.reason("upstream_bad_upgrade"), 1);
+    weir.wait_reason("upstream_bad_upgrade", 1);
     assert_eq!(origin.calls().len(), 0, "it was not asked");
     assert_eq!(weir.get("/refuse").status, 403);
     assert_eq!(origin.accepted(), 1);
@@ -129,8 +129,8 @@ fn an_upstream_that_takes_no_extended_connect_cannot_be_upgraded_to() {
 #[test]
 fn a_silent_tunnel_is_ended_on_both_sides() {
     let origin = H2Origin::with(Builder::new().enable_connect_protocol(), |mut call| async move {
-        let _stream = call.begin(200, &[], false);
-        call.cancelled().await;
+        let mut stream = call.begin(200, &[], false);
+        gone(&mut stream).await;
         call.note("given up");
     });
     let weir = to(origin.url()).tables("[timeouts]\ntunnel = \"500ms\"").start();

@@ -76,6 +76,21 @@ config_table! {
 }
 
 config_table! {
+    /// HTTP/2 with clients.
+    pub struct Http2: "http2", overlay Http2Overlay {
+        /// Requests of one connection at a time.
+        streams_max: Count = 100, in 1 to 1000;
+        /// Octets of one request's body that may come before weir takes them.
+        stream_window: Size = "256KiB", in "64KiB" to "64MiB";
+        /// The same of all requests of a connection together.
+        connection_window: Size = "1MiB", in "64KiB" to "64MiB";
+        /// Points that a connection may spend on frames that cost weir more than their sender; it regains a tenth of
+        /// them a second. More: the connection is given up.
+        abuse_budget: Count = 1000, in 100 to 100_000;
+    }
+}
+
+config_table! {
     /// When a failed try at an upstream is followed by another.
     pub struct Retry: "retry", overlay RetryOverlay {
         /// Tries after the first.

@@ -1,6 +1,6 @@
 //! Where weir listens, and how requests are read there.
 
-use super::{LimitsOverlay, ListenerTls, TimeoutsOverlay};
+use super::{Http2Overlay, LimitsOverlay, ListenerTls, TimeoutsOverlay};
 use crate::config::check;
 use crate::config::format::{List, Maybe, OneOrList, Sub};
 use crate::config::table::config_table;
@@ -43,6 +43,8 @@ config_table! {
         forwarded: Forwarded = "x";
         /// The header that carries the request's id to the upstream and to the client.
         request_id_header: Text = "X-Request-Id", in 1 to 64;
+        /// Whether clients may begin with HTTP/2 (RFC 9113 section 3.3); those that do not are served HTTP/1.
+        h2c: bool = false;
         /// Whether WebSocket upgrades are forwarded.
         websocket: bool = true;
         /// How a request's authority is held against its connection, over TLS; 421 otherwise. It is `exact` for names
@@ -54,5 +56,7 @@ config_table! {
         limits: Sub<LimitsOverlay>;
         /// Its own timeouts.
         timeouts: Sub<TimeoutsOverlay>;
+        /// Its own manners of HTTP/2.
+        http2: Sub<Http2Overlay>;
     }
 }

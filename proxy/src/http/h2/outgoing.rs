@@ -29,6 +29,10 @@ pub fn read_outgoing(octets: &Bytes, bodiless: bool) -> Result<Outgoing, FieldEr
     let mut fields = HeaderMap::new();
     let used = line + 2 + read_fields(&octets.slice((line + 2).min(octets.len())..), &mut fields)?;
     let content = content(status.as_u16(), bodiless, &fields);
+    // gRPC says its errors in a head that ends the stream, and then knows no length.
+    if content == Some(0) && fields.contains_key("grpc-status") {
+        fields.remove(http::header::CONTENT_LENGTH);
+    }
     let switched = status == StatusCode::SWITCHING_PROTOCOLS;
     if switched {
         fields.remove("sec-websocket-accept");

@@ -120,7 +120,7 @@ impl<'a> Facts<'a> {
         self.source.port
     }
 
-    /// `1.0` or `1.1`.
+    /// `1.0`, `1.1` or `2`.
     pub fn http_version(&self) -> &'static str {
         match self.source.request.version() {
             Version::Http10 => "1.0",

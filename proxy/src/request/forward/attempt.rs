@@ -16,7 +16,7 @@ use crate::base::metric::Phase;
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::buf::spare_vec;
 use crate::config::value::{Forwarded, UpstreamHost};
-use crate::http::{Before, Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
+use crate::http::{Before, BodyLength, Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
 use crate::listen::deadline;
 use crate::ring;
 use crate::target::Picked;
@@ -178,6 +178,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
             timeouts,
             deadline: exchange.deadline,
             try_end: deadline(began, timeouts.try_),
+            two_way: exchange.is_grpc(),
         }
     }
 
@@ -220,7 +221,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
                 UpstreamHost::Preserve => request.authority(),
                 UpstreamHost::Set(name) => name.as_bytes(),
             },
-            body: request.head.body(),
+            body: upstream_body(request.head.body()),
             expect_continue: request.head.expect_continue(),
             connection: if upgrade { Connection::Upgrade } else { Connection::KeepAlive },
             forwarding: Forwarding {
@@ -276,7 +277,9 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         let pool = &self.forward.exchange.current.snapshot.document.pool;
         let used_up = pool.requests_max != 0 && u64::from(upstream.exchanges.get()) >= pool.requests_max;
         let aged = !pool.age_max.is_zero() && ring::now().since(upstream.born) >= pool.age_max;
-        if used_up || aged || !response.keep_alive() || upstream.closing.get() {
+        // A stream serves one exchange; its connection is not this one's to keep.
+        let stream = upstream.socket.stream().is_some();
+        if stream || used_up || aged || !response.keep_alive() || upstream.closing.get() {
             return None;
         }
         let idle = if pool.idle_timeout.is_zero() { Duration::from_secs(86_400) } else { pool.idle_timeout };
@@ -337,4 +340,9 @@ impl Exchange<'_> {
             self.current.trust.headers().for_each(|name| edits.remove(name.as_bytes()));
         }
     }
+}
+
+/// How a request's body is framed for an upstream of HTTP/1: what a stream's end ended, the last chunk does.
+fn upstream_body(client: BodyLength) -> BodyLength {
+    if client == BodyLength::UntilClose { BodyLength::Chunked } else { client }
 }

@@ -56,7 +56,7 @@ impl Attempt<'_, '_, '_> {
     /// What the origin agrees to: a stream or a connection of its own.
     async fn either(&self, key: Key, record: &mut Record) -> Result<Box<Upstream>, Fault> {
         let found = self.find(&key);
-        if !matches!(found, Found::Nothing) {
+        if matches!(found, Found::Lease(_) | Found::Young(_)) {
             let lease = self.lease(&key, found, record).await?;
             return self.on(lease);
         }
@@ -149,7 +149,7 @@ impl Attempt<'_, '_, '_> {
         let exchange = self.forward.exchange;
         let timer = exchange.timer;
         timer.set(deadline(began, self.patience(key)));
-        let late = Fault::new(Reason::UpstreamConnectTimeout).retry(Retry::Safe);
+        let mut late = Fault::new(Reason::UpstreamConnectTimeout).retry(Retry::Safe);
         loop {
             let session = match found {
                 Found::Lease(lease) if exchange.is_upgrade() => {
@@ -158,6 +158,11 @@ impl Attempt<'_, '_, '_> {
                 Found::Lease(lease) => return Ok(lease),
                 Found::Young(session) => session,
                 Found::Nothing => self.open(key)?,
+                // Others were faster with the streams that it had, and no further connection may be opened.
+                Found::Full(full) => self.open(key).or_else(|fault| {
+                    late = Fault::new(Reason::UpstreamQueueTimeout);
+                    if fault.reason == Reason::UpstreamQueueFull { Ok(full) } else { Err(fault) }
+                })?,
             };
             timer.race(session.changed()).await.map_err(|_| late)?;
             if let Some(fault) = session.failure() {

@@ -134,6 +134,10 @@ impl Attempt<'_, '_, '_> {
         if head.status() == 101 {
             return self.switch(upstream, &response, &arrived, record, edits, text).await.map(|()| None);
         }
+        // RFC 8441 section 5: a client would take any success for the tunnel that it asked for.
+        if exchange.request.head.is_extended() && matches!(head.status(), 200..=299) {
+            return Err(Fault::new(Reason::UpstreamBadUpgrade));
+        }
         self.edit(&response, edits, text);
         if let Some(out) = self.intercepted(&response, record, edits) {
             exchange.send(out).await?;
@@ -158,21 +162,22 @@ impl Attempt<'_, '_, '_> {
         let mut send = SendBuf::new();
         send.push_vec(octets);
         let reader = BodyReader::response(from);
-        let trailers = exchange.request.head.te_trailers();
+        let trailers = exchange.request.head.takes_trailers();
         let (first, chunked, silence) = (arrived.rest.clone(), is_chunked(to), self.silence(&response));
-        let download = Download { upstream, reader, first, chunked, silence, trailers, late: None };
+        let two_way = exchange.is_grpc();
+        let download = Download { upstream, reader, first, chunked, silence, trailers, two_way };
         let main = pin!(exchange.download(download, send, record));
         // A fault of the request's body, or the client's going away, ends the exchange.
         let ended = beside.run(main, |sent: &Result<(), Fault>| sent.err()).await??;
         Ok((from != BodyLength::UntilClose).then_some(ended))
     }
 
-    /// An event stream is silent while nothing happens: it is bounded as a tunnel is.
+    /// An event stream, or gRPC, is silent while nothing happens: it is bounded as a tunnel is.
     fn silence(&self, response: &Response<'_>) -> (Duration, Reason) {
         let timeouts = &self.forward.exchange.rules.timeouts;
         let media = response.known(Known::ContentType).unwrap_or_default();
         let kind = media.split(|&octet| octet == b';').next().unwrap_or_default().trim_ascii_end();
-        if kind.eq_ignore_ascii_case(b"text/event-stream") {
+        if kind.eq_ignore_ascii_case(b"text/event-stream") || self.forward.exchange.is_grpc() {
             return (timeouts.tunnel, Reason::TunnelIdle);
         }
         (timeouts.read, Reason::UpstreamBodyTimeout)

@@ -127,6 +127,13 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// The same of a connection that all requests of its own worker can share: whether it is others who wait.
+    pub fn is_wanted_elsewhere(&self, max: u32) -> bool {
+        self.local.queue.is_empty() && self.is_wanted(max)
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         self.local.cells.close();

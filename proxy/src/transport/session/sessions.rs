@@ -22,7 +22,9 @@ pub enum Found {
     Lease(Lease),
     /// A connection that may have one soon: see [`Session::changed`].
     Young(Rc<Session>),
-    /// No connection that has one.
+    /// A connection that has none left.
+    Full(Rc<Session>),
+    /// No connection.
     Nothing,
 }
 
@@ -35,7 +37,11 @@ impl Sessions {
         if let Some(lease) = usable().find_map(|session| session.lease(terms)) {
             return Found::Lease(lease);
         }
-        usable().find(|session| session.is_young()).cloned().map_or(Found::Nothing, Found::Young)
+        match (usable().find(|session| session.is_young()), usable().next()) {
+            (Some(young), _) => Found::Young(young.clone()),
+            (None, Some(full)) => Found::Full(full.clone()),
+            (None, None) => Found::Nothing,
+        }
     }
 
     /// Enters a new connection.
@@ -86,7 +92,8 @@ fn retire_oldest<'s>(sessions: impl Iterator<Item = &'s Rc<Session>>, max: usize
 impl Session {
     /// Ends it if no exchange is on it and somebody waits for a place on its endpoint that it holds.
     pub(in crate::transport) fn yield_place(&self, connections_max: u32) {
-        let wanted = self.place.borrow().as_ref().is_some_and(|place| place.is_wanted(connections_max));
+        // Who waits here uses this one.
+        let wanted = self.place.borrow().as_ref().is_some_and(|place| place.is_wanted_elsewhere(connections_max));
         if wanted && self.is_idle() {
             self.retire();
         }

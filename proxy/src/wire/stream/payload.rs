@@ -75,9 +75,17 @@ thread_local! {
 /// The received octets that `octets` are the front of, if they were just shown by a payload.
 pub fn shown(octets: &[u8]) -> Option<Chunk> {
     let mut chunk = SHOWN.take()?;
-    let same = std::ptr::eq(chunk.as_ptr(), octets.as_ptr()) && octets.len() <= chunk.len();
-    chunk.truncate(octets.len());
-    same.then_some(chunk)
+    if std::ptr::eq(chunk.as_ptr(), octets.as_ptr()) && octets.len() <= chunk.len() {
+        chunk.truncate(octets.len());
+        return Some(chunk);
+    }
+    SHOWN.set(Some(chunk));
+    None
+}
+
+/// Lets go of what was shown and not written.
+pub fn forget_shown() {
+    SHOWN.set(None);
 }
 
 /// Octets below this are copied in any case: to share them costs as much.

@@ -107,7 +107,7 @@ fn check_word(field: &TextField, at: &Matching, text: &str, context: &Context) -
     let listeners: Vec<&str> = context.listeners.iter().map(|name| &**name).collect();
     let words: &[&str] = match field {
         TextField::Protocol => &["http", "https"],
-        TextField::HttpVersion => &["1.0", "1.1"],
+        TextField::HttpVersion => &["1.0", "1.1", "2"],
         TextField::TlsVersion => &["1.2", "1.3"],
         TextField::Listener => &listeners,
         TextField::Country if Country::new(text).is_none() => {
