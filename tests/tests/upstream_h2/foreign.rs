@@ -26,7 +26,8 @@ fn a_probe_asks_in_the_targets_own_protocol() {
 #[test]
 fn an_origin_of_another_protocol_fails_its_probes() {
     let origin = weir_tests::Origin::ok("http/1");
-    let weir = to(origin.url()).with("[route.target.health]\ninterval = \"1s\"\ntimeout = \"500ms\"\nunhealthy = 1").start();
+    let weir =
+        to(origin.url()).with("[route.target.health]\ninterval = \"1s\"\ntimeout = \"500ms\"\nunhealthy = 1").start();
     wait::until("the endpoint to be unhealthy", || weir.get("/").status == 503);
 }
 
@@ -153,7 +154,8 @@ fn http2_goes_over_tls_alone_or_by_agreement() {
 #[test]
 fn probes_agree_on_a_protocol_too() {
     let dir = weir_tests::dir::Dir::new();
-    let health = "[route.target.health]\npath = \"/version\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"";
+    let health =
+        "[route.target.health]\npath = \"/version\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"";
     for (http2, protocol) in [(true, "h2"), (true, "auto"), (false, "auto")] {
         let server = nginx_tls(http2, dir.path(), VERSION);
         let weir = secure(&server, protocol).with(health).start();
@@ -163,9 +165,11 @@ fn probes_agree_on_a_protocol_too() {
 
 #[test]
 fn a_protocol_fits_its_url() {
-    for (url, protocol, wants) in
-        [("http://a.test", "h2", "https://"), ("http://a.test", "auto", "https://"), ("https://a.test", "h2c", "http://")]
-    {
+    for (url, protocol, wants) in [
+        ("http://a.test", "h2", "https://"),
+        ("http://a.test", "auto", "https://"),
+        ("https://a.test", "h2c", "http://"),
+    ] {
         let config = Config::forwarding(url).with(&format!("protocol = \"{protocol}\""));
         let dir = weir_tests::dir::Dir::new();
         let path = dir.write("weir.toml", config.text());
