@@ -402,7 +402,9 @@ fn by_tls(client: &Client, request: &[u8]) -> std::io::Result<String> {
 #[test]
 fn a_header_stands_before_tls() {
     let origin = Origin::ok("hello");
-    let weir = behind(&origin).listener("protocol = \"https\"").start();
+    // Without a certificate of its own it is never ready, and serves all the same.
+    let weir = behind(&origin).listener("protocol = \"https\"").launch();
+    wait::until("it serves", || Client::try_connect(weir.web()).is_ok());
     let close = bytes("GET", "/", &[("Connection", "close"), ("Host", "a.test")], b"");
     for header in [v1("192.0.2.1:1234", SERVICE), summed("192.0.2.1:1234", SERVICE)] {
         let client = brought(&weir, header);

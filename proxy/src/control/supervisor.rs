@@ -198,7 +198,10 @@ impl Supervisor {
         loop {
             let mut news = News::default();
             tokio::select! {
-                Some(signal) = signals.recv() => self.obey(signal),
+                Some(signal) = signals.recv() => {
+                    self.follow_phase(&phase);
+                    self.obey(signal);
+                }
                 () = news.begin(&mut events) => {
                     tokio::time::sleep(TURN).await;
                     news.take_rest(&mut events);

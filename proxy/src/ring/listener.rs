@@ -81,6 +81,15 @@ impl Listener {
         let _ = socket2::SockRef::from(&self.0.fd).attach_filter(&[load, test, answer(0), answer(u32::MAX)]);
     }
 
+    /// Looks once more whether connections wait. The kernel calls one of those who accept on a socket; another process
+    /// that did so too, and was called as it stopped, has left its connection to nobody.
+    pub fn look_again(&self) {
+        // The accept is begun anew, which looks before it waits.
+        if let Some(token) = self.0.token.get() {
+            try_with(|driver| driver.cancel(token));
+        }
+    }
+
     /// Stops accepting. What the kernel has accepted by then is still handed out.
     pub fn stop(&self) {
         self.0.stop();

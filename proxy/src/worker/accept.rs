@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use crate::trace::flow::Verdict;
 
 /// How long handshakes that were under way when a listener closed have to complete.
 const HANDSHAKE: Duration = Duration::from_millis(250);
+/// How often, and how many times, it is looked for connections that the process before has left.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 20;
 
 /// A socket that this worker accepts on.
 pub(super) struct Bound {
@@ -37,6 +40,9 @@ impl Worker {
         let listener = Rc::new(RefCell::new(name));
         let bound = Bound { listener: listener.clone(), address: new.address, socket: socket.clone() };
         self.bound.borrow_mut().push(bound);
+        if new.taken {
+            ring::spawn(look_again(Rc::downgrade(&socket)));
+        }
         let worker = self.clone();
         worker.accepting.set(worker.accepting.get() + 1);
         ring::spawn(async move {
@@ -200,6 +206,15 @@ impl Worker {
         self.counters.reason(reason);
         self.found(&Denial { listener, dst_port, client, status: 0, ..denial });
         (reason, rule)
+    }
+}
+
+/// Looks for connections that the process before was called for and did not take: it stops within milliseconds.
+async fn look_again(socket: Weak<Listener>) {
+    for _ in 0..LOOKS {
+        sleep_until(ring::now() + LOOK).await;
+        let Some(socket) = socket.upgrade() else { return };
+        socket.look_again();
     }
 }
 

@@ -94,6 +94,8 @@ pub struct NewSocket {
     pub address: Arc<str>,
     /// The port it is bound to; 0 for a Unix socket.
     pub port: u16,
+    /// Another process accepts on it until it knows that this one does.
+    pub taken: bool,
     /// The socket.
     pub fd: OwnedFd,
 }

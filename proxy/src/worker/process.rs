@@ -357,7 +357,7 @@ impl control::Process for Process {
     fn accept(&self) {
         let mut state = self.lock();
         for (address, opened) in state.inherited.release() {
-            self.deal(&mut state, address, opened);
+            self.deal(&mut state, address, opened, true);
         }
         state.own_files();
         let access = state.snapshot.as_ref().map(|snapshot| sockets::access(&state, &snapshot.document));

@@ -157,13 +157,13 @@ impl Process {
         for (address, opened) in opened {
             state.bound.insert(address.clone(), Held::of(&opened));
             if let Some(opened) = state.inherited.hold(&address, opened) {
-                self.deal(state, address, opened);
+                self.deal(state, address, opened, false);
             }
         }
     }
 
     /// Deals sockets out to the workers: the i-th to worker i modulo their number, one for all to each of them.
-    pub(super) fn deal(&self, state: &mut State, (listener, address): Address, opened: Opened) {
+    pub(super) fn deal(&self, state: &mut State, (listener, address): Address, opened: Opened, taken: bool) {
         let Opened { bind, mut sockets } = opened;
         tracing::info!(%listener, address = %bind, "listening");
         let (workers, port) = (state.hands.len(), port(&bind));
@@ -173,7 +173,7 @@ impl Process {
             sockets.extend::<Vec<_>>(more.unwrap_or_default());
         }
         for (at, fd) in sockets.into_iter().enumerate() {
-            let socket = NewSocket { listener: listener.clone(), address: address.clone(), port, fd };
+            let socket = NewSocket { listener: listener.clone(), address: address.clone(), port, taken, fd };
             state.hands[at % workers].sockets.push(socket);
         }
     }
