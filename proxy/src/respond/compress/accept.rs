@@ -157,7 +157,7 @@ mod tests {
             // A point without decimals is within the grammar.
             let expected = if line == "gzip;q=1." { Some(Coding::Gzip) } else { None };
             assert_eq!(chosen(&[line]), expected, "{line}");
-            assert_eq!(chosen(&[line, "br"]).is_some(), true, "{line} leaves the rest alone");
+            assert!(chosen(&[line, "br"]).is_some(), "{line} leaves the rest alone");
         }
         assert_eq!(chosen(&[" ,, gzip \t;\t q=0.5 ,"]), Some(Coding::Gzip));
         assert_eq!(chosen(&["gzip;q=0, gzip"]), None, "a refusal stays one");
