@@ -19,7 +19,8 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_preface_that_does_not_come_ends_the_connection() {
     let target = Target::new("[timeouts]\nhead = \"1s\"");
-    for said in [&b""[..], &PREFACE[..3], &PREFACE[..20], PREFACE] {
+    let hello = [PREFACE, &Frame::settings(&[]).octets()[..]].concat();
+    for said in [&b""[..], &PREFACE[..3], &PREFACE[..20], &hello] {
         let start = Instant::now();
         let mut peer = Peer::connect(target.weir.web());
         peer.write(said);
