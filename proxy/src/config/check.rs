@@ -124,6 +124,9 @@ pub(super) fn listener(listener: &mut Listener, reader: &mut Reader) {
     for key in ["tls", "sni_check"].into_iter().filter(|key| plain && listener.at.has(key)) {
         reader.push(listener.at.problem(key, format!("{key} needs protocol = \"https\"")));
     }
+    if !plain && listener.h2c {
+        reader.push(listener.at.problem("h2c", "h2c needs protocol = \"http\": over TLS HTTP/2 is agreed on by alpn"));
+    }
     let unix = listener.bind.iter().any(|bind| matches!(bind, Bind::Unix(_)));
     for key in ["mode", "owner", "group"].into_iter().filter(|key| !unix && listener.at.has(key)) {
         reader.push(listener.at.problem(key, format!("{key} is for socket files: no bind is unix:")));

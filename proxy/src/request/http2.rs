@@ -223,6 +223,9 @@ impl Connection {
             Due::Head if self.given_up => return Some(End::Cut),
             Due::Head => {
                 self.shared.refused(Reason::RequestHeaderTimeout);
+                if let Some(meter) = &self.port.meter {
+                    meter.borrow_mut().set_recorded();
+                }
                 self.give_up(h2::Reason::ENHANCE_YOUR_CALM);
             }
             Due::Progress => {

@@ -10,14 +10,14 @@ use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::http::{BodyLength, BodyReader, Piece, Trailers, trailer_section, write_chunk_start, write_last_chunk};
 use crate::listen::{Client, Stopped, Told, deadline};
 use crate::respond::compress::is_digest;
-use crate::ring::{self, Socket};
+use crate::ring;
 use crate::transport::Upstream;
 use crate::wire::{Stream, Wire};
 
 /// Octets that are gathered from the upstream into one send.
 const BATCH: usize = 512 * 1024;
 /// The same for one of many streams that share a connection.
-const STREAM_BATCH: usize = 64 * 1024;
+pub(super) const STREAM_BATCH: usize = 64 * 1024;
 /// A send that moves so much in a period is alive.
 const MOVED_MIN: u64 = 16 * 1024;
 
@@ -67,23 +67,6 @@ pub(super) struct Download<'u> {
     pub(super) two_way: bool,
     /// It is put into a content coding: digests of it hold no more.
     pub(super) coded: bool,
-}
-
-/// Has little of a body wait in its upstream's socket while it goes to one of many streams.
-struct Narrow<'u>(&'u Socket);
-
-impl<'u> Narrow<'u> {
-    fn new(upstream: &'u Wire) -> Option<Self> {
-        let socket = upstream.socket()?;
-        socket.set_recv_cap(STREAM_BATCH as u32);
-        Some(Self(socket))
-    }
-}
-
-impl Drop for Narrow<'_> {
-    fn drop(&mut self) {
-        self.0.set_recv_cap(ring::recv_cap());
-    }
 }
 
 /// How a response body ended.
@@ -141,7 +124,6 @@ impl Exchange<'_> {
         record: &mut Record,
     ) -> Result<Ended, Fault> {
         let batch = if self.client.socket.stream().is_some() { STREAM_BATCH } else { BATCH };
-        let _narrow = self.client.socket.stream().and_then(|_| Narrow::new(&body.upstream.socket));
         loop {
             let ended = body.gather(batch, &mut out, record)?;
             if !out.is_empty() {

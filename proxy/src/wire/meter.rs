@@ -67,6 +67,8 @@ pub struct Meter {
     unsettled: bool,
     updates: u64,
     ack_unsent: bool,
+    /// Why the connection is given up is on record.
+    recorded: bool,
     noted: Vec<Noted>,
 }
 
@@ -90,6 +92,7 @@ impl Meter {
             unsettled: false,
             updates: UPDATES_PER_DATA,
             ack_unsent: false,
+            recorded: false,
             noted: Vec::new(),
         }
     }
@@ -158,6 +161,11 @@ impl Meter {
     /// All that was written has left.
     pub fn ack_left(&mut self) {
         self.ack_unsent = false;
+    }
+
+    /// Why the connection is given up is on record: our GOAWAY is not noted.
+    pub fn set_recorded(&mut self) {
+        self.recorded = true;
     }
 
     /// Whether [`Meter::take_noted`] has something.
@@ -267,6 +275,7 @@ impl Meter {
         const ENHANCE_YOUR_CALM: u32 = 11;
         match code {
             NO_ERROR => {}
+            _ if self.recorded => {}
             // The codec's word for a head that is larger than it would even skip.
             ENHANCE_YOUR_CALM if says == *b"header_l" => self.noted.push(Noted::TooLarge),
             ENHANCE_YOUR_CALM => self.noted.push(Noted::Flood),

@@ -128,13 +128,13 @@ fn section_8_3_1_what_http_1_refuses_is_refused_with_the_same_words() {
     refused(&stand, &replaced(":path", "*"), 400, "invalid_request_target");
     refused(&stand, &with("host", "other"), 400, "host_mismatch");
     refused(&stand, &without(":authority"), 400, "host_missing");
-    stand.malformed("a space in :authority", &replaced(":authority", "a b"));
     refused(&stand, &replaced(":authority", "user@test"), 400, "host_invalid");
     refused(&stand, &replaced(":authority", "test:0"), 400, "host_invalid");
     refused(&stand, &with("expect", "something"), 417, "expectation_failed");
     let long = format!("/{}", "t".repeat(8192));
     refused(&stand, &replaced(":path", &long), 414, "target_too_long");
     assert!(stand.origin.requests().is_empty());
+    stand.malformed("a space in :authority", &replaced(":authority", "a b"));
 }
 
 #[test]

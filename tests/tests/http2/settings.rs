@@ -75,6 +75,7 @@ fn wrong_values_are_named() {
         ("[http2]\nabuse_budget = 99", "abuse_budget"),
         ("[http2]\npush = true", "push"),
         ("[[listener]]\nname = \"w\"\nbind = \"127.0.0.1:0\"\nh2c = 1", "h2c"),
+        ("[[listener]]\nname = \"w\"\nbind = \"127.0.0.1:0\"\nprotocol = \"https\"\nh2c = true", "h2c"),
     ] {
         dir.write("weir.toml", toml);
         let path = dir.join("weir.toml");

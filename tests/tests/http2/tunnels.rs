@@ -133,6 +133,32 @@ fn where_upgrades_are_off_it_is_501() {
 }
 
 #[test]
+fn connect_is_a_tunnel_to_what_is_listed_and_405_where_nothing_is() {
+    let origin = Origin::scripted(|mut conn, _| {
+        while let Some(heard) = conn.take(5) {
+            if !conn.send(heard.to_ascii_uppercase()) {
+                return;
+            }
+        }
+    });
+    let to = origin.address().to_string();
+    let connect = [(":method", "CONNECT"), (":authority", to.as_str())];
+    let weir = Config::new().h2c().listener(&format!("connect_allow = [\"{to}\"]")).start();
+    let mut peer = weir.h2();
+    let stream = peer.open(&connect, false);
+    assert_eq!(peer.head(stream).status(), 200);
+    says(&mut peer, stream, "hello");
+    peer.send(Frame::data(stream, [], true));
+    assert!(peer.response(stream).ended);
+    let elsewhere = peer.open(&[(":method", "CONNECT"), (":authority", "127.0.0.1:9")], false);
+    assert_ne!(peer.head(elsewhere).status(), 200);
+    let weir = Config::forwarding(origin.url()).h2c().start();
+    let mut peer = weir.h2();
+    let stream = peer.open(&connect, false);
+    assert_eq!(peer.response(stream).status(), 405);
+}
+
+#[test]
 fn a_silent_tunnel_is_ended() {
     let origin = Origin::scripted(|conn, _| shout(conn));
     let weir = Config::forwarding(origin.url()).h2c().tables("[timeouts]\ntunnel = \"500ms\"").start();

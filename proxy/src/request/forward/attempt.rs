@@ -8,7 +8,7 @@ use super::super::Exchange;
 use super::super::beside::Beside;
 use super::super::body::ClientBody;
 use super::super::record::Record;
-use super::super::relay::{Ended, gone};
+use super::super::relay::{Ended, STREAM_BATCH, gone};
 use super::super::upload::{Progress, Upload};
 use super::Forward;
 use super::response::Arrived;
@@ -18,10 +18,11 @@ use crate::buf::spare_vec;
 use crate::config::value::{Forwarded, UpstreamHost};
 use crate::http::{Before, BodyLength, Connection, Edits, Forwarding, RequestOut, ResponseHead, write_request_head};
 use crate::listen::deadline;
-use crate::ring;
+use crate::ring::{self, Socket};
 use crate::target::Picked;
 use crate::target::groups::Target;
 use crate::transport::{Upstream, exchange_fault};
+use crate::wire::Wire;
 
 /// One try.
 pub(super) struct Attempt<'f, 'a, 'b> {
@@ -112,6 +113,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
         let exchange = self.forward.exchange;
         let progress = Progress::default();
         let reusable = body.allows_reuse();
+        let _narrow = exchange.client.socket.stream().and_then(|_| Narrow::new(&upstream.socket));
         // An empty chunked body still has its last chunk, also on a second try, when the client has long sent it.
         let has_body = !exchange.request.head.body().is_empty();
         progress.continued.set(!body.awaits_continue());
@@ -345,4 +347,21 @@ impl Exchange<'_> {
 /// How a request's body is framed for an upstream of HTTP/1: what a stream's end ended, the last chunk does.
 fn upstream_body(client: BodyLength) -> BodyLength {
     if client == BodyLength::UntilClose { BodyLength::Chunked } else { client }
+}
+
+/// Has little of a response wait in its upstream's socket while it goes to one of many streams.
+struct Narrow<'u>(&'u Socket);
+
+impl<'u> Narrow<'u> {
+    fn new(upstream: &'u Wire) -> Option<Self> {
+        let socket = upstream.socket()?;
+        socket.set_recv_cap(STREAM_BATCH as u32);
+        Some(Self(socket))
+    }
+}
+
+impl Drop for Narrow<'_> {
+    fn drop(&mut self) {
+        self.0.set_recv_cap(ring::recv_cap());
+    }
 }

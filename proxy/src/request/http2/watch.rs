@@ -60,14 +60,22 @@ impl Watch {
             true => Some(self.progress.unwrap_or((facts.now + facts.send, 0))),
             false => None,
         };
-        let head = facts.head_since.filter(|_| !facts.head.is_zero()).map(|since| (since + facts.head, Due::Head));
+        let head = self.end_of_head(facts);
         let progress = self.progress.map(|(at, _)| (at, Due::Progress));
         let next = [self.end_of_silence(facts), head, progress];
         next.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
+    /// The first head's clock began with the connection (http.md section 5).
+    fn end_of_head(&self, facts: &Facts) -> Option<(Instant, Due)> {
+        let since = facts.head_since.filter(|_| !facts.head.is_zero())?;
+        let began = facts.idle_since.filter(|_| facts.requests == 0);
+        Some((since.earliest(began) + facts.head, Due::Head))
+    }
+
     fn end_of_silence(&self, facts: &Facts) -> Option<(Instant, Due)> {
-        let since = facts.idle_since?;
+        // Who is within a head is not silent: that has a clock of its own.
+        let since = facts.idle_since.filter(|_| facts.head_since.is_none() || facts.head.is_zero())?;
         if let Some(going) = self.going {
             return Some((going.max(since) + GRACE, Due::Goodbye));
         }
@@ -131,6 +139,16 @@ mod tests {
         assert_eq!(watch.due(&facts()), None);
         assert_eq!(watch.due(&Facts { idle_since: Some(at(90)), ..facts() }), Some((at(96), Due::Goodbye)));
         assert_eq!(watch.due(&Facts { idle_since: Some(at(98)), ..facts() }), Some((at(99), Due::Goodbye)));
+    }
+
+    #[test]
+    fn who_is_within_a_head_is_not_silent() {
+        let within = Facts { idle_since: Some(at(90)), head_since: Some(at(99)), ..facts() };
+        assert_eq!(Watch::new().due(&within), Some((at(109), Due::Head)));
+        assert_eq!(Watch::new().due(&Facts { requests: 0, ..within }), Some((at(100), Due::Head)));
+        let mut watch = Watch::new();
+        watch.going(at(95));
+        assert_eq!(watch.due(&within), Some((at(109), Due::Head)));
     }
 
     #[test]

@@ -190,6 +190,10 @@ fn a_head_that_is_too_large_to_skip_is_no_flood() {
     meter.sent(&frame(7, 0, 0, &[&[0, 0, 0, 0, 0, 0, 0, 11], &b"header_list_way_too_large"[..]].concat()));
     assert_eq!(meter.take_noted(), [Noted::TooLarge]);
     meter.received(&frame(1, 0, 1, &[0x82]), start());
-    meter.sent(&frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 9]));
+    let goaway = frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 9]);
+    meter.sent(&goaway);
     assert_eq!(meter.take_noted(), [Noted::Flood]);
+    meter.set_recorded();
+    meter.sent(&goaway);
+    assert_eq!(meter.take_noted(), []);
 }
