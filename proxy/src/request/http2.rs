@@ -168,11 +168,11 @@ impl Connection {
         if let Some(meter) = &self.port.meter {
             meter.borrow_mut().accepted(respond.stream_id().as_u32());
         }
+        if let Some(code) = self.offence() {
+            return respond.send_reset(code);
+        }
         let current = shared.worker.current_of(&client.listener);
         let Some((_, plan)) = plan_of(&current, client) else { return };
-        if self.offence().is_some() {
-            return respond.send_reset(h2::Reason::REFUSED_STREAM);
-        }
         // The codec forgets a stream that its client resets; its place is taken until the exchange has unwound.
         if shared.live() as u64 >= plan.http2.streams_max {
             return respond.send_reset(h2::Reason::REFUSED_STREAM);

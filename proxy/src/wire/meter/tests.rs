@@ -160,17 +160,6 @@ fn a_head_that_drips_is_awaited_since_its_first_octet() {
 }
 
 #[test]
-fn settings_come_first() {
-    assert!(!meter().is_unsettled());
-    for octets in [frame(4, 1, 0, &[]), frame(6, 0, 0, &[0; 8]), headers(1)] {
-        let mut meter = Meter::new(BUDGET, 100, start());
-        meter.received(&[b'x'; PREFACE], start());
-        meter.received(&octets, start());
-        assert!(meter.is_unsettled());
-    }
-}
-
-#[test]
 fn a_codec_that_stands_no_more_resets_gets_no_more_octets() {
     let mut meter = Meter::new(BUDGET, 2, start());
     meter.received(&[b'x'; PREFACE], start());
