@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 
 use self::secure::Secure;
 use crate::config::value::{HealthMethod, TargetProtocol};
+use crate::listen::proxy_protocol::Version;
 use crate::target::health::{Check, Probe};
 use crate::target::{EndpointId, Live};
 use crate::tls::Outgoing;
@@ -56,6 +57,7 @@ struct Subject {
     address: SocketAddr,
     authority: Box<str>,
     protocol: TargetProtocol,
+    announces: Option<Version>,
     tls: Option<Arc<Outgoing>>,
     check: Arc<Check>,
 }
@@ -118,7 +120,8 @@ fn subjects(live: &Live) -> HashMap<EndpointId, Subject> {
         address.set_port(check.port.unwrap_or(address.port()));
         let origin = target.origin()?;
         let (authority, tls) = (origin.authority.clone(), origin.tls.clone());
-        Some((endpoint.cells.id(), Subject { address, authority, protocol: target.protocol, tls, check }))
+        let (protocol, announces) = (target.protocol, target.announces);
+        Some((endpoint.cells.id(), Subject { address, authority, protocol, announces, tls, check }))
     });
     probed.collect()
 }
@@ -177,6 +180,11 @@ fn spoken(error: &io::Error) -> String {
 /// Connects, by TLS where that is spoken, and asks where there is something to ask; the status.
 async fn ask(subject: &Subject) -> io::Result<Option<u16>> {
     let mut stream = TcpStream::connect(subject.address).await?;
+    if let Some(version) = subject.announces {
+        let mut header = Vec::new();
+        version.announce_own(&mut header);
+        stream.write_all(&header).await?;
+    }
     match (&subject.check.probe, &subject.tls) {
         (Probe::Tcp, _) => Ok(None),
         (probe, Some(outgoing)) => {

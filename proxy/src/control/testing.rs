@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered};
+use super::port::{
+    Adopted, Beside, FirstTables, Ground, Handed, Kept, Process, Question, Refusal, Secrets, Unanswered,
+};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
 use crate::config::tls::Kept;
@@ -66,6 +68,7 @@ pub(super) struct Told {
     pub(super) bans: Arc<Bans>,
     pub(super) stores: Arc<Stores>,
     pub(super) drains: Vec<Instant>,
+    pub(super) kept: Kept,
     /// Takes nothing any more.
     pub(super) full: bool,
 }
@@ -151,12 +154,27 @@ impl Process for Remembering {
         !self.worker(worker).full
     }
 
-    fn drain(&self, worker: usize, deadline: Instant) -> bool {
+    fn drain(&self, worker: usize, deadline: Instant, kept: &Kept) -> bool {
         let mut worker = self.worker(worker);
         if !worker.full {
             worker.drains.push(deadline);
+            worker.kept = Arc::clone(kept);
         }
         !worker.full
+    }
+
+    fn sockets(&self) -> std::io::Result<Vec<Handed>> {
+        Ok(Vec::new())
+    }
+
+    fn claimed(&self) -> Kept {
+        Kept::default()
+    }
+
+    fn accept(&self) {}
+
+    fn secrets(&self) -> Secrets {
+        Secrets::default()
     }
 
     fn reopen_logs(&self) {

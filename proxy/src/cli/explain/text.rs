@@ -113,7 +113,8 @@ fn endpoints(text: &mut String, record: &Value) {
     if let Some(pick) = record.get("pick").filter(|pick| !pick.is_null()) {
         line!(text, "pick      {} {}", word(&pick["target"]), word(&pick["address"]));
     }
-    let mut columns = Columns::new(["target", "address", "protocol", "group", "weight", "state", "passed over because"]);
+    let mut columns =
+        Columns::new(["target", "address", "protocol", "group", "weight", "state", "passed over because"]);
     for row in rows {
         let keys = ["target", "address", "protocol", "group", "weight", "state", "skip_reason"];
         columns.row(keys.map(|key| word(&row[key])));

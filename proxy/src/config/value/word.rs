@@ -91,6 +91,18 @@ choices! {
 }
 
 choices! {
+    /// How a target learns by the PROXY protocol whose connection it gets.
+    pub enum ProxyProtocol {
+        /// Not at all.
+        Off = "off",
+        /// By a line of text.
+        V1 = "v1",
+        /// By octets.
+        V2 = "v2",
+    }
+}
+
+choices! {
     /// What becomes of a header field whose name holds an underscore.
     pub enum UnderscoreHeaders {
         /// It is left out.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::{Group, Groups, Host, Kind, Limits, Origin, Side, Static, Target};
 use crate::config::raw::{Health, Route, StaticAnswer, Sticky as RawSticky, Target as RawTarget, TargetTls};
-use crate::config::value::{AllUnhealthy, HashKey, HealthKind, Secret, SplitKey, TargetProtocol};
+use crate::config::value::{AllUnhealthy, HashKey, HealthKind, ProxyProtocol, Secret, SplitKey, TargetProtocol};
 use crate::config::{Code, Problems};
+use crate::listen::proxy_protocol::Version;
 use crate::target::health::Check;
 use crate::target::outlier::Rules;
 use crate::target::sticky::Sticky;
@@ -152,6 +153,11 @@ fn target(
         enabled: raw.enabled,
         kind,
         protocol: raw.protocol,
+        announces: match raw.proxy_protocol {
+            ProxyProtocol::Off => None,
+            ProxyProtocol::V1 => Some(Version::V1),
+            ProxyProtocol::V2 => Some(Version::V2),
+        },
         priority_group: raw.priority_group,
         weight: raw.weight,
         side: side?,

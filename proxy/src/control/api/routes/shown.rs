@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config::raw;
 use crate::config::value::{
     Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, PathSecurity,
-    RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol, UpstreamHost,
+    ProxyProtocol, RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol, UpstreamHost,
 };
 
 pub(super) type Object = Map<String, Value>;
@@ -40,6 +40,7 @@ words!(
     HealthStart,
     MatchOp,
     PathSecurity,
+    ProxyProtocol,
     RedirectMode,
     SameSite,
     TargetProtocol
@@ -213,6 +214,7 @@ pub(super) fn target(target: &raw::Target) -> Object {
             enabled,
             url,
             protocol,
+            proxy_protocol,
             tls,
             position,
             priority_group,
