@@ -172,8 +172,8 @@ pub(super) fn target(target: &mut Target, reader: &mut Reader) {
     }
     let is_https = |url: &String| url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
     let is_https = target.url.as_ref().is_some_and(is_https);
-    if let Some(tls) = target.tls.as_ref().filter(|_| !is_https) {
-        reader.push(tls.at.problem("", "needs a url that is https://"));
+    if target.tls.is_some() && !is_https {
+        reader.push(target.at.problem("tls", "tls needs a url that is https://"));
     }
     if target.proxy_protocol != ProxyProtocol::Off {
         let wrong = match target.protocol {

@@ -71,7 +71,14 @@ impl Handshake {
     /// The configuration cannot be used.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Error> {
         let connection = UnbufferedClientConnection::new(config, name)?;
-        Ok(Self { side: Side::Client(Box::new(connection)), received: Vec::new(), whole: 0, shown: 0, records: 0, answered: false })
+        Ok(Self {
+            side: Side::Client(Box::new(connection)),
+            received: Vec::new(),
+            whole: 0,
+            shown: 0,
+            records: 0,
+            answered: false,
+        })
     }
 
     /// Takes received octets.
