@@ -11,7 +11,6 @@ use super::port::{
 };
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
-use crate::config::tls::Kept;
 use crate::config::{Document, Problems, Snapshot};
 use crate::kernel::Listening;
 use crate::policy::ban::Bans;
@@ -55,7 +54,7 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
 /// The configuration that a document makes.
 pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
-    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default(), tls: &Kept::default() };
+    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default(), tls: &crate::config::tls::Kept::default() };
     let built = Snapshot::build(document, generation, environment, &mut problems);
     Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }
