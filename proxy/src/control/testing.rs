@@ -54,7 +54,8 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
 /// The configuration that a document makes.
 pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
-    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default(), tls: &crate::config::tls::Kept::default() };
+    let environment =
+        Environment { sticky_key: &[7; 32], limits: &Tables::default(), tls: &crate::config::tls::Kept::default() };
     let built = Snapshot::build(document, generation, environment, &mut problems);
     Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }
