@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::base::metric::Coding;
 use crate::config::raw;
 use crate::config::value::{
-    Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, MediaRange, PathSecurity,
-    ProxyProtocol, RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol, UpstreamHost,
+    Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, MediaRange,
+    PathSecurity, ProxyProtocol, RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol, UpstreamHost,
 };
 
 pub(super) type Object = Map<String, Value>;
