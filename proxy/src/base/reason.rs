@@ -139,7 +139,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for reason in Reason::ALL {
             assert!(seen.insert(reason.token()), "{} stands twice", reason.token());
-            assert!(reason.token().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+            assert!(reason.token().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
             assert_eq!(reason.term().len(), 2);
         }
     }
