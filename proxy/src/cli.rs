@@ -8,6 +8,7 @@ pub mod exit;
 pub mod explain;
 pub mod run;
 pub mod status;
+pub mod upgrade;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub enum Command {
     Explain(explain::Arguments),
     /// Says whether the running weir is ready, and if not, why.
     Status(status::Arguments),
+    /// Replaces the running weir by another binary, without losing a connection.
+    Upgrade(upgrade::Arguments),
     /// Shows weir at work on this machine: origins, routes and traffic, all of its own.
     Demo(demo::Arguments),
 }
@@ -81,6 +84,7 @@ pub fn main() -> Exit {
             Command::Run(arguments) => run::run(&arguments),
             Command::Explain(arguments) => explain::explain(&arguments),
             Command::Status(arguments) => status::status(&arguments),
+            Command::Upgrade(arguments) => upgrade::upgrade(&arguments),
             Command::Demo(arguments) => demo::demo(&arguments),
         },
         Err(error) => usage(&error),

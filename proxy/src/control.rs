@@ -12,6 +12,7 @@ mod geoip;
 mod kernel;
 mod live;
 pub mod log;
+mod notify;
 mod performance;
 pub mod port;
 mod probe;
@@ -24,10 +25,13 @@ mod tasks;
 #[cfg(test)]
 mod testing;
 mod trust;
+pub mod upgrade;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -65,6 +69,10 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// This node's name.
     pub node_id: String,
+    /// Where the next process finds this one.
+    pub upgrade_socket: Option<PathBuf>,
+    /// How the next one is started.
+    pub command: upgrade::Command,
 }
 
 /// What control works with.
@@ -95,6 +103,8 @@ pub struct Wiring {
     pub tls: Arc<Kept>,
     /// The rest of the process.
     pub process: Arc<dyn Process>,
+    /// What the process before has given.
+    pub taking: Option<upgrade::Taking>,
 }
 
 /// The running control plane.
@@ -103,7 +113,7 @@ pub struct Control {
     signals: mpsc::Sender<Signal>,
     management: Vec<SocketAddr>,
     metrics: Option<SocketAddr>,
-    audit: Arc<audit::Audit>,
+    finish: tasks::Finish,
 }
 
 /// Why control cannot start.
@@ -141,7 +151,21 @@ impl std::error::Error for StartError {}
 
 impl Control {
     /// Binds the management API, puts the first configuration in force and begins to listen to signals.
-    pub fn start(settings: &Settings, wiring: Wiring, first: Document) -> Result<Self, StartError> {
+    pub fn start(settings: &Settings, mut wiring: Wiring, first: Document) -> Result<Self, StartError> {
+        let mut taking = wiring.taking.take();
+        let started = Self::try_start(settings, wiring, first, &mut taking);
+        if let (Err(error), Some(taking)) = (&started, taking) {
+            taking.fail(&error.to_string());
+        }
+        started
+    }
+
+    fn try_start(
+        settings: &Settings,
+        wiring: Wiring,
+        first: Document,
+        taking: &mut Option<upgrade::Taking>,
+    ) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("weir-control")
@@ -149,13 +173,25 @@ impl Control {
             .build()
             .map_err(StartError::System)?;
         let guard = runtime.enter();
-        let listeners = api::Listeners::bind(settings)?;
+        wiring.facts.freeze(taking.is_some());
+        let wanted = settings.upgrade_socket.as_deref();
+        let (given, (own, left)) = match taking {
+            Some(taking) => (taking.management(), taking.upgrade_socket(wanted)),
+            None => (Vec::new(), (None, None)),
+        };
+        let listeners = api::Listeners::bind(settings, given)?;
         let (management, metrics) = listeners.addresses();
         let (signals, signal_events) = mpsc::channel(16);
         signal::listen(&signals).map_err(StartError::System)?;
-        let audit = tasks::run(settings, wiring, first, listeners, signal_events).map_err(StartError::Refused)?;
+        let own = own.or_else(|| upgrade::open(wanted, &wiring.facts));
+        let made = own.as_ref().and_then(upgrade::OwnSocket::made);
+        let open = tasks::Open { listeners, own, left, signals: (signals.clone(), signal_events) };
+        let finish = tasks::run(settings, wiring, first, open, taking).map_err(|refusal| {
+            made.iter().for_each(|path| upgrade::OwnSocket::remove(path));
+            StartError::Refused(refusal)
+        })?;
         drop(guard);
-        Ok(Self { runtime, signals, management, metrics, audit })
+        Ok(Self { runtime, signals, management, metrics, finish })
     }
 
     /// Does what the signal would.
@@ -178,10 +214,14 @@ impl Control {
         self.metrics
     }
 
-    /// Ends the threads, once the workers have ended.
-    pub fn stop(self) {
+    /// Ends the threads, once the workers have ended. False: this process was to take over from another, and did not.
+    pub fn stop(self) -> bool {
         self.runtime.shutdown_timeout(STOP_MAX);
         // The last that workers have denied.
-        self.audit.finish();
+        let tasks::Finish { audit, giver, failed } = self.finish;
+        audit.finish();
+        let served = !failed.load(Ordering::Acquire);
+        giver.finish(audit.unwritten(), served);
+        served
     }
 }

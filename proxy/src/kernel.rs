@@ -7,6 +7,7 @@ pub mod deny;
 mod drop;
 mod flow;
 mod full;
+pub mod handover;
 mod link;
 pub mod network;
 mod object;
@@ -138,6 +139,8 @@ pub struct Parts {
     pub workers: Arc<dyn Workers>,
     /// Where samples of dropped packets go.
     pub samples: Samples,
+    /// Nothing is loaded before [`Kernel::take`].
+    pub held: bool,
 }
 
 /// A denied source, as it is shown.
@@ -155,6 +158,7 @@ enum Order {
     Release { source: IpNet, reply: oneshot::Sender<Option<Shown>> },
     Show { source: IpNet, reply: oneshot::Sender<Option<Shown>> },
     List { offset: usize, limit: usize, reply: oneshot::Sender<(Vec<Shown>, usize)> },
+    Hand(run::Hand),
 }
 
 /// The running kernel half.
@@ -181,14 +185,17 @@ impl Kernel {
             promotions: parts.fed.promotions,
             known: parts.fed.known,
         };
-        let driver = run::Driver::new(run::Beside {
-            clock: parts.clock,
-            workers: parts.workers,
-            samples: parts.samples,
-            flows: Arc::clone(&flows),
-            obstacle,
-            status: status_out,
-        });
+        let driver = run::Driver::new(
+            run::Beside {
+                clock: parts.clock,
+                workers: parts.workers,
+                samples: parts.samples,
+                flows: Arc::clone(&flows),
+                obstacle,
+                status: status_out,
+            },
+            parts.held,
+        );
         tokio::spawn(driver.run(inputs));
         Self { status, orders, flows }
     }
@@ -206,6 +213,37 @@ impl Kernel {
     /// What the kernel knows of connections.
     pub fn flows(&self) -> &Arc<Flows> {
         &self.flows
+    }
+
+    /// Duplicates of all that another process takes over.
+    pub async fn give(&self) -> Option<handover::Given> {
+        self.hand(run::Hand::Give).await.flatten()
+    }
+
+    /// Changes nothing from now on, so that another process may go on from there; who is denied.
+    pub async fn freeze(&self) -> Option<handover::Standing> {
+        self.hand(run::Hand::Freeze).await
+    }
+
+    /// Goes on after [`Self::freeze`], with its own programs again.
+    pub async fn thaw(&self) {
+        self.hand(run::Hand::Thaw).await;
+    }
+
+    /// Begins where another process has been frozen. Its programs are replaced when this comes back.
+    pub async fn take(&self, given: Option<handover::Given>, standing: handover::Standing) {
+        self.hand(|reply| run::Hand::Take(given, standing, reply)).await;
+    }
+
+    /// Steers what that process has accepted until now.
+    pub async fn steer(&self) {
+        self.hand(run::Hand::Steer).await;
+    }
+
+    async fn hand<T>(&self, step: impl FnOnce(oneshot::Sender<T>) -> run::Hand) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.orders.send(Order::Hand(step(reply))).await;
+        answer.await.ok()
     }
 
     /// Denies a source: an address or an IPv6 /64.

@@ -41,7 +41,7 @@ use crate::wire::{Tls, Wire};
 pub use fleet::{Fleet, FleetError, Shared, cores};
 pub use handshakes::{Handshakes, UnderWay};
 pub use message::{Adoption, Message, NewSocket, Quotas};
-pub use process::Process;
+pub use process::{Heritage, Process};
 pub use wall::Wall;
 
 /// One worker's state. Everything here belongs to its thread; what is shared with others is named so.
@@ -62,6 +62,8 @@ pub struct Worker {
     pub pool: RefCell<Pool<Box<Upstream>>>,
     /// Upstream connections that requests share.
     pub sessions: RefCell<Sessions>,
+    /// The number given last to a client connection that has upstream connections to itself.
+    pub announced_last: Cell<u64>,
     /// Balancing state of all routes.
     pub balancers: RefCell<Balancers>,
     /// Requests and retries of each route, by its number.
@@ -307,6 +309,10 @@ pub struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let client = self.worker.clients.borrow_mut().remove(self.key);
+        match client.whence.number() {
+            0 => {}
+            number => self.worker.pool.borrow_mut().forget(number),
+        }
         drop(client);
         self.worker.counters.connections_active.sub(1);
         if self.worker.clients.borrow().is_empty() {

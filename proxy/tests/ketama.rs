@@ -5,12 +5,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant as Deadline};
 
 use weir::base::Instant;
 use weir::config::{Problems, parse};
 use weir::target::groups::{Context, compile};
 use weir::target::{Ask, Balancers, Keys, Live, Pick};
+use weir::tls::{Authority, Outgoing};
 
 const WEIGHTS: [u32; 3] = [1, 1, 2];
 const KEYS: usize = 500;
@@ -134,7 +136,12 @@ fn table(ports: &[u16]) -> Live {
          path_prefix = \"/\"\nbalance = \"hash_ketama\"\nhash_key = \"query:k\"\n{targets}"
     );
     let document = parse(&text, "weir.toml").unwrap_or_else(|problems| panic!("{problems}"));
-    let context = Context { template: &|_| None, secret: &|_| Err(String::new()), generated_key: b"" };
+    let context = Context {
+        template: &|_| None,
+        secret: &|_| Err(String::new()),
+        tls: &|secure| Outgoing::build(secure.host, &Authority::Nobody, None, secure.alpn).map(Arc::new),
+        generated_key: b"",
+    };
     let mut problems = Problems::new();
     let groups = compile(&document.routes[0], &context, &mut problems).unwrap_or_else(|| panic!("{problems}"));
     Live::initial(&[groups], 1, None, Instant::default())

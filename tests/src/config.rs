@@ -22,6 +22,7 @@ pub struct Config {
     tls: String,
     tables: String,
     workers: u32,
+    upgrade_socket: Option<String>,
 }
 
 impl Default for Config {
@@ -46,6 +47,7 @@ impl Config {
             tls: String::new(),
             tables: String::new(),
             workers: 1,
+            upgrade_socket: None,
         }
     }
 
@@ -151,6 +153,17 @@ impl Config {
         self
     }
 
+    /// Where the next process finds it, if not in the test's directory.
+    pub fn upgrade_socket(mut self, path: impl Into<String>) -> Self {
+        self.upgrade_socket = Some(path.into());
+        self
+    }
+
+    /// A path in the test's directory.
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.join(name)
+    }
+
     /// The limit of open descriptors that the process starts with.
     pub fn descriptors_max(mut self, descriptors_max: u64) -> Self {
         self.descriptors_max = Some(descriptors_max);
@@ -180,8 +193,10 @@ impl Config {
         let Self { top, keys, listener, tls, tables, workers, .. } = self;
         let (web, management) = (self.web(), self.management.address());
         let log = self.dir.join("access.log");
+        let upgrade = self.upgrade_socket.clone();
+        let upgrade = upgrade.unwrap_or_else(|| self.dir.join("upgrade.sock").to_string_lossy().into_owned());
         format!(
-            "version = 1\nworkers = {workers}\n{top}\n\
+            "version = 1\nworkers = {workers}\nupgrade_socket = \"{upgrade}\"\n{top}\n\
              [management]\nlisten = [\"{management}\"]\n\n\
              [[access_log]]\nname = \"test\"\nformat = \"json\"\noutput = \"file\"\npath = \"{}\"\nflush = \"10ms\"\n\n\
              [[listener]]\nname = \"web\"\nbind = \"{web}\"\n{keys}{listener}\n{tls}\n{tables}",

@@ -28,11 +28,25 @@ impl Load {
     /// `Connection: close` or silently, is opened anew: HTTP allows that, and a request sent into such a close was not
     /// processed. Everything else is a failure.
     pub fn start(address: SocketAddr, path: &str, clients: usize) -> Self {
+        Self::with(address, path, clients, Manner::Kept)
+    }
+
+    /// The same where somebody must listen all the time: a refused connection is a failure.
+    pub fn unbroken(address: SocketAddr, path: &str, clients: usize) -> Self {
+        Self::with(address, path, clients, Manner::Unbroken)
+    }
+
+    /// The same with a connection for each request.
+    pub fn fresh(address: SocketAddr, path: &str, clients: usize) -> Self {
+        Self::with(address, path, clients, Manner::Fresh)
+    }
+
+    fn with(address: SocketAddr, path: &str, clients: usize, manner: Manner) -> Self {
         let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
-        let ask = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let threads = (0..clients).map(|_| {
             let (tally, stop, ask) = (tally.clone(), stop.clone(), ask.clone());
-            std::thread::spawn(move || run(address, ask.as_bytes(), &tally, &stop))
+            std::thread::spawn(move || run(address, ask.as_bytes(), manner, &tally, &stop))
         });
         Self { threads: threads.collect(), tally, stop }
     }
@@ -70,6 +84,14 @@ impl Drop for Load {
     }
 }
 
+/// What the load does with its connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Kept,
+    Unbroken,
+    Fresh,
+}
+
 enum Step {
     /// The connection serves on.
     Kept,
@@ -80,15 +102,20 @@ enum Step {
     Failed(String),
 }
 
-fn run(address: SocketAddr, ask: &[u8], tally: &Tally, stop: &AtomicBool) {
+fn run(address: SocketAddr, ask: &[u8], manner: Manner, tally: &Tally, stop: &AtomicBool) {
     let mut wire = None;
     let mut fresh = true;
     while !stop.load(Ordering::SeqCst) {
         let (connection, step) = one(address, ask, wire.take(), fresh, tally);
         match step {
+            Step::Kept if manner == Manner::Fresh => drop(connection),
             Step::Kept => (wire, fresh) = (connection, false),
             Step::Ended => fresh = true,
-            Step::Gone => return,
+            Step::Gone if manner == Manner::Kept => return,
+            Step::Gone => {
+                tally.failures.lock().expect("tally").push("refused".to_owned());
+                return;
+            }
             Step::Failed(what) => {
                 tally.failures.lock().expect("tally").push(what);
                 return;

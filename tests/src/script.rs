@@ -29,9 +29,17 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    /// Whether it is open.
-    pub fn is_open(&self) -> bool {
-        *self.0.0.lock().expect("gate")
+    /// Waits until it is open; false if `gone`, asked again and again with how long it may wait, says that nobody waits
+    /// for the answer any more.
+    pub fn pass_unless(&self, mut gone: impl FnMut(Duration) -> bool) -> bool {
+        loop {
+            if *self.0.0.lock().expect("gate") {
+                return true;
+            }
+            if gone(Duration::from_millis(20)) {
+                return false;
+            }
+        }
     }
 
     /// Waits until it is open. Gives up after a minute, so that no thread outlives a failed test for long.

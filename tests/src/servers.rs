@@ -47,6 +47,17 @@ pub fn nginx_h2c(root: &Path, locations: &str) -> Server {
     nginx_speaking("http2", root, locations)
 }
 
+/// The same over TLS, with a certificate of an authority that nobody else knows; in HTTP/2 too if `http2`.
+#[track_caller]
+pub fn nginx_tls(http2: bool, root: &Path, locations: &str) -> Server {
+    let own = crate::tls::Authority::new().certify(&["localhost"]);
+    let (certificate, key) = (root.join("origin.pem"), root.join("origin.key"));
+    std::fs::write(&certificate, own.certificate_pem()).expect("a file");
+    std::fs::write(&key, own.key_pem()).expect("a file");
+    let files = format!("ssl_certificate {}; ssl_certificate_key {};", certificate.display(), key.display());
+    nginx_speaking(if http2 { "ssl http2" } else { "ssl" }, root, &(files + locations))
+}
+
 fn nginx_speaking(protocol: &str, root: &Path, locations: &str) -> Server {
     let (port, dir) = (Port::reserve(), Dir::new());
     let config = format!(

@@ -274,6 +274,55 @@ impl Weir {
         exit
     }
 
+    /// Has another binary take over, as `weir upgrade` with these arguments does.
+    #[track_caller]
+    pub fn upgrade(&self, args: &[&str]) -> Exit {
+        let config = self.path("weir.toml").to_string_lossy().into_owned();
+        let mut command = Command::new(binary());
+        command.args(["upgrade", "--config", &config]).args(args);
+        crate::program::finish(&mut command, Duration::from_secs(90))
+    }
+
+    /// The same where it must succeed; the process that serves from then on.
+    #[track_caller]
+    pub fn upgraded(&self, args: &[&str]) -> Process {
+        let exit = self.upgrade(args);
+        assert_eq!(exit.code, Some(0), "{}{}\n{}", exit.stdout, exit.stderr, self.stderr());
+        let pid = exit.stdout.split(' ').nth(1).and_then(|pid| pid.parse().ok());
+        Process(pid.unwrap_or_else(|| panic!("no process in {}", exit.stdout)))
+    }
+
+    /// Writes another document without having it loaded.
+    pub fn write(&self, text: &str) {
+        self.config().dir.write("weir.toml", text);
+    }
+
+    /// All processes that run with this document, itself first if it still does, and what it has started of programs
+    /// in its directory as if they were weir.
+    pub fn processes(&self) -> Vec<Process> {
+        let own = self.config().dir.path().as_os_str().as_encoded_bytes();
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let of_this = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let runs = line.split(|octet| *octet == 0).any(|word| word == b"run");
+            runs && *pid != std::process::id() && line.windows(own.len()).any(|part| part == own)
+        };
+        let mut found: Vec<u32> = pids.filter(of_this).collect();
+        found.sort_by_key(|pid| *pid != self.pid());
+        found.into_iter().map(Process).collect()
+    }
+
+    /// Ends all of them in order, and waits until nothing is left.
+    #[track_caller]
+    pub fn stop_all(mut self) {
+        self.processes().iter().for_each(|process| process.signal(Signal::TERM));
+        if !self.ended {
+            self.wait_end(Duration::from_secs(70));
+        }
+        wait::until("all processes end", || self.processes().is_empty());
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn wait_end(&mut self, limit: Duration) -> Exit {
@@ -291,6 +340,11 @@ impl Weir {
 
 impl Drop for Weir {
     fn drop(&mut self) {
+        // Those that took over from it are nobody's children here.
+        if self.config.is_some() {
+            let pid = self.pid();
+            self.processes().iter().filter(|one| one.0 != pid).for_each(|one| one.signal(Signal::KILL));
+        }
         if self.ended {
             return;
         }

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use weir_tests::dir::Dir;
+use weir_tests::h2::Peer;
 use weir_tests::script::Conn;
 use weir_tests::weir::command;
 use weir_tests::{Client, Config, Ended, NameServer, Origin, Says, Weir, wait};
@@ -259,6 +260,31 @@ fn either_end_may_go_first() {
     cut.write(ask(&destination));
     cut.drain();
     wait::until("no tunnel left", || weir.metrics().sum("weir_connections_active", &[]) == 0.0);
+}
+
+#[test]
+fn a_stream_of_http2_may_be_a_tunnel() {
+    let origin = shouting();
+    let destination = origin.address().to_string();
+    let weir = allowing(&[&destination]).listener("h2c = true").start();
+    let mut peer = Peer::connect(weir.web());
+    peer.greet(&[]);
+    let stream = peer.open(&[(":method", "CONNECT"), (":authority", &destination)], false);
+    let head = peer.head(stream);
+    assert_eq!(head.fields.first(":status"), Some("200"));
+    assert!(!head.ended && head.fields.first("content-length").is_none(), "{head:?}");
+    assert!(peer.send_body(stream, b"hello", false));
+    peer.until("the answer", |peer, _| peer.message(stream).body == b"HELLO");
+    // Beside it, one that is not listed is refused, and the connection lives on.
+    let other = peer.open(&[(":method", "CONNECT"), (":authority", "127.0.0.1:1")], false);
+    assert_eq!(peer.head(other).fields.first(":status"), Some("405"));
+    assert!(peer.send_body(stream, b"again", true));
+    let whole = peer.response(stream);
+    assert_eq!((whole.body.as_slice(), whole.reset), (&b"HELLOAGAINbye"[..], None));
+    peer.ping();
+    let line = weir.wait_log("the tunnel", |line| line["method"] == "CONNECT" && line["status"] == 200);
+    assert_eq!((&line["reason"], &line["path"]), (&"ok".into(), &destination.as_str().into()), "{line}");
+    wait::until("the other end to end", || origin.open() == 0);
 }
 
 #[test]

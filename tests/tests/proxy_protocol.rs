@@ -3,8 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use weir_tests::dir::Dir;
 use weir_tests::exchange::bytes;
 use weir_tests::proxied::{block, record, summed, v1, v2};
@@ -334,6 +339,86 @@ fn a_bad_list_is_a_problem_of_the_document() {
         let said = exit.stderr + &exit.stdout;
         assert!(names.iter().all(|name| said.contains(name)), "{said}");
     }
+}
+
+/// Believes whatever it is shown: who the server is, is not these tests' subject.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The answer to a request by TLS on this connection.
+fn by_tls(client: &Client, request: &[u8]) -> std::io::Result<String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    let name = "a.test".try_into().expect("a name");
+    let mut session = ClientConnection::new(Arc::new(config), name).expect("a session");
+    let mut socket = client.stream();
+    let mut stream = rustls::Stream::new(&mut session, &mut socket);
+    stream.write_all(request)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn a_header_stands_before_tls() {
+    let origin = Origin::ok("hello");
+    let weir = behind(&origin).listener("protocol = \"https\"").start();
+    let close = bytes("GET", "/", &[("Connection", "close"), ("Host", "a.test")], b"");
+    for header in [v1("192.0.2.1:1234", SERVICE), summed("192.0.2.1:1234", SERVICE)] {
+        let client = brought(&weir, header);
+        assert!(by_tls(&client, &close).expect("an answer").starts_with("HTTP/1.1 200"));
+        let seen = origin.last();
+        assert_eq!(seen.fields.first("x-forwarded-for"), Some("192.0.2.1"));
+        assert_eq!(seen.fields.first("x-forwarded-proto"), Some("https"));
+    }
+    // Without a header the handshake does not even begin, and who need not send one is served without.
+    by_tls(&brought(&weir, b""), &close).expect_err("no handshake");
+    weir.wait_reason("proxy_header_invalid", 1);
+    assert!(by_tls(&weir.client(), &close).expect("an answer").starts_with("HTTP/1.1 200"));
+    // Nor does a header within TLS count.
+    let within = [v1("192.0.2.1:1234", SERVICE), close].concat();
+    let answer = by_tls(&brought(&weir, header("192.0.2.2")), &within).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 use weir_tests::Config;
 
+#[path = "upstream_h2/both.rs"]
+mod both;
 #[path = "upstream_h2/failures.rs"]
 mod failures;
 #[path = "upstream_h2/foreign.rs"]

@@ -12,7 +12,9 @@ use super::raw::{
     AccessLog, Ban, ClientProxy, Document, Health, Listener, Management, Outlier, Resolver, Route, Target,
 };
 use super::reader::{Reader, nearest};
-use super::value::{AccessLogFormat, AccessLogOutput, Bind, Protocol, TargetProtocol, is_token};
+use super::value::{
+    AccessLogFormat, AccessLogOutput, Bind, HealthKind, Protocol, ProxyProtocol, TargetProtocol, is_token,
+};
 pub(super) use kernel::{kernel, kernel_syn};
 pub(super) use limit::{deny_response, kernel_tier, rate_limit};
 pub(super) use tls::{listed_certificate, listener_tls, target_tls};
@@ -173,8 +175,16 @@ pub(super) fn target(target: &mut Target, reader: &mut Reader) {
     }
     let is_https = |url: &String| url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
     let is_https = target.url.as_ref().is_some_and(is_https);
-    if let Some(tls) = target.tls.as_ref().filter(|_| !is_https) {
-        reader.push(tls.at.problem("", "needs a url that is https://"));
+    if target.tls.is_some() && !is_https {
+        reader.push(target.at.problem("tls", "tls needs a url that is https://"));
+    }
+    if target.proxy_protocol != ProxyProtocol::Off {
+        let wrong = match target.protocol {
+            _ if target.static_.is_some() => Some("proxy_protocol has no effect with a static answer"),
+            TargetProtocol::Http1 => None,
+            _ => Some("proxy_protocol needs protocol = \"http1\": a connection of HTTP/2 serves many clients"),
+        };
+        wrong.into_iter().for_each(|message| reader.push(target.at.problem("proxy_protocol", message)));
     }
     let protocol = target.protocol;
     let scheme = match protocol {
@@ -198,6 +208,9 @@ pub(super) fn health(health: &mut Health, reader: &mut Reader) {
     }
     if !health.path.starts_with('/') {
         reader.push(health.at.problem("path", "health.path must begin with \"/\""));
+    }
+    if health.service.is_some() && health.kind != HealthKind::Grpc {
+        reader.push(health.at.problem("service", "health.service needs kind = \"grpc\""));
     }
 }
 

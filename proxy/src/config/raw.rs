@@ -34,6 +34,7 @@ pub use tls::{ListedCertificate, ListenerTls};
 use super::check;
 use super::format::{Objects, Sub};
 use super::table::config_table;
+use super::value::SocketPath;
 
 config_table! {
     /// The whole document.
@@ -42,6 +43,9 @@ config_table! {
         version: u32 = 1, in 1 to 1;
         /// Worker threads, one core each; 0: one for every core that the process may use.
         workers: u32 = 0, in 0 to 1024;
+        /// Where `weir upgrade` and the next binary find this process: a Unix socket for weir's own user and root,
+        /// in a directory that is there. Read when the process starts. `""`: no upgrades.
+        upgrade_socket: SocketPath = "/run/weir/upgrade.sock";
         /// Where weir listens.
         listeners as "listener": Objects<Listener>, at most 256;
         /// What a request meets, by host and path.

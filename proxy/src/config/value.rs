@@ -81,6 +81,24 @@ impl Format for AddressOrNone {
     }
 }
 
+/// The path of a Unix socket, or none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SocketPath(pub Option<PathBuf>);
+
+impl FromText for SocketPath {
+    const KIND: &'static str = "the absolute path of a socket, or \"\" for none";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Ok(Self(None)),
+            _ if Path::new(text).is_absolute() && text.len() <= UNIX_PATH_MAX && !text.contains('\0') => {
+                Ok(Self(Some(text.into())))
+            }
+            _ => Err(format!("must be an absolute path of at most {UNIX_PATH_MAX} octets, or \"\"")),
+        }
+    }
+}
+
 /// Statuses from one to another: `404`, `5xx`, `200-399`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct StatusRange {

@@ -147,12 +147,38 @@ impl Audit {
             self.outlet.want(is_observing());
             self.take();
             // A disk that stalls holds up neither the workers' batches nor a second try.
-            if writing.is_finished() && flushed.elapsed() >= lock(&self.settings).flush {
+            let due = flushed.elapsed() >= lock(&self.settings).flush || !*self.is_read.borrow();
+            if writing.is_finished() && due {
                 *lock(&self.settings) = settings();
                 flushed = tokio::time::Instant::now();
                 writing = self.flush_beside();
             }
         }
+    }
+
+    /// Writes what there is, and forgets it: from now on another process keeps findings. What is found here until then
+    /// is for [`Self::unwritten`], or comes after what was kept if it never does. Blocks.
+    pub(super) fn release(&self) {
+        self.take();
+        let mut journal = lock(&self.journal);
+        self.write_to(&mut journal);
+        // Without a directory, or where it takes nothing, memory is all there is.
+        if journal.take().is_some() && !self.is_failing.load(Ordering::Relaxed) {
+            *lock(&self.store) = Store::default();
+        }
+    }
+
+    /// What no file has, JSON each.
+    pub(super) fn unwritten(&self) -> Vec<String> {
+        let changed = lock(&self.store).take_changed();
+        let lines = self.lines(&changed).into_iter();
+        lines.filter_map(|(_, line)| String::from_utf8(line).ok()).collect()
+    }
+
+    /// Adds what another process has found.
+    pub(super) fn add(&self, findings: &[String]) {
+        let items = findings.iter().filter_map(|json| serde_json::from_str::<Row<'_>>(json).ok()?.item());
+        items.for_each(|item| lock(&self.store).merge(item));
     }
 
     /// Takes and writes what is there at the process's end. Blocks.
@@ -183,16 +209,23 @@ impl Audit {
         tokio::task::spawn_blocking(move || own.flush())
     }
 
-    /// Writes what has changed, and drops what has outlived its time or its place. Blocks.
+    /// Writes what has changed, and drops what has outlived its time or its place, unless the files are another
+    /// process's. Blocks.
     fn flush(&self) {
-        let settings = lock(&self.settings).clone();
         let mut journal = lock(&self.journal);
-        let opened = self.open(&mut journal);
+        if !self.facts.is_frozen() {
+            self.write_to(&mut journal);
+        }
+    }
+
+    fn write_to(&self, journal: &mut Option<Journal>) {
+        let settings = lock(&self.settings).clone();
+        let opened = self.open(journal);
         self.is_read.send_replace(true);
         lock(&self.store).expire(unix_s().saturating_sub(settings.retention.as_secs()));
         // What was kept, and what control itself has denied, count too.
         self.shrink();
-        match (opened, &mut *journal) {
+        match (opened, journal) {
             (Ok(()), Some(journal)) => self.tell(self.write(journal, settings.disk_max)),
             (Ok(()), None) => lock(&self.store).forget_changed(),
             (Err(error), _) => self.tell(Err(error)),

@@ -89,17 +89,10 @@ struct Settled {
 impl BanList {
     /// The list as it was kept. Blocks.
     pub(super) fn load(state: Arc<StateDir>, facts: Arc<Facts>, clock: Clock) -> Arc<Self> {
-        let mut dynamic = Dynamic::default();
-        if state.missing().is_none() {
-            let read = state.read(FILE, FILE_MAX).map_err(|error| error.to_string());
-            match read
-                .and_then(|octets| octets.map_or_else(|| Ok(Dynamic::default()), |octets| Dynamic::from_json(&octets)))
-            {
-                Ok(kept) => dynamic = kept,
-                Err(error) => set_aside(&state, &facts, &error),
-            }
-        }
-        dynamic.expire(unix_s());
+        let dynamic = read(&state).unwrap_or_else(|error| {
+            set_aside(&state, &facts, &error);
+            Dynamic::default()
+        });
         let inner = Inner { api: Arc::new(dynamic.table(bans::Clock::read())), dynamic, ..Inner::default() };
         Arc::new(Self {
             inner: Mutex::new(inner),
@@ -114,6 +107,22 @@ impl BanList {
             facts,
             clock,
         })
+    }
+
+    /// Reads again what is kept: another process has changed it until now. Blocks.
+    pub(super) fn read_kept(&self) {
+        if self.state.missing().is_some() {
+            return;
+        }
+        match read(&self.state) {
+            Ok(dynamic) => {
+                let mut inner = self.lock();
+                inner.api = Arc::new(dynamic.table(bans::Clock::read()));
+                inner.dynamic = dynamic;
+                self.publish(&inner);
+            }
+            Err(error) => tracing::error!(error, "the API's bans cannot be read again"),
+        }
     }
 
     /// Takes the bans of a new configuration; gives those that hold from now on.
@@ -207,7 +216,8 @@ impl BanList {
                 () = self.changed.notified() => {}
                 _ = ticks.tick() => self.look().await,
             }
-            if self.lock().version > self.settled.borrow().version {
+            // What is another process's to keep waits: this one never gets it back, or soon.
+            if self.lock().version > self.settled.borrow().version && !self.facts.is_frozen() {
                 self.settle().await;
             }
         }
@@ -324,6 +334,17 @@ impl BanList {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The list as it is kept, without what has ended.
+fn read(state: &StateDir) -> Result<Dynamic, String> {
+    let octets = match state.missing() {
+        Some(_) => None,
+        None => state.read(FILE, FILE_MAX).map_err(|error| error.to_string())?,
+    };
+    let mut dynamic = octets.map_or_else(|| Ok(Dynamic::default()), |octets| Dynamic::from_json(&octets))?;
+    dynamic.expire(unix_s());
+    Ok(dynamic)
 }
 
 /// Keeps a list that cannot be read from being written over, and says that there is one.

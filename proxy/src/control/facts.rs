@@ -118,6 +118,7 @@ pub struct Facts {
     listeners: Mutex<Vec<ListenerFact>>,
     reload_refused: Mutex<Option<String>>,
     draining: AtomicBool,
+    frozen: AtomicBool,
     /// By code, what an operator should know though it fails nothing.
     warnings: Mutex<BTreeMap<&'static str, String>>,
     bound: Mutex<Vec<(SocketAddr, String)>>,
@@ -137,6 +138,7 @@ impl Facts {
             listeners: Mutex::default(),
             reload_refused: Mutex::default(),
             draining: AtomicBool::new(false),
+            frozen: AtomicBool::new(false),
             bound: Mutex::default(),
             kernel_lost: Mutex::default(),
             no_certificate: Mutex::default(),
@@ -220,6 +222,16 @@ impl Facts {
     /// Which required part of the kernel half is not attached, and why.
     pub fn kernel_lost(&self) -> Option<String> {
         self.kernel_lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stored when the state directory, and all that the API changes, is another process's (true), or this one's.
+    pub fn freeze(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Release);
+    }
+
+    /// Whether what outlives the process is another one's to change.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Acquire)
     }
 
     /// Stored when a listener that speaks TLS has no certificate of its own (which), or all have (none).

@@ -56,12 +56,12 @@ pub(super) struct Around {
 }
 
 /// Starts the kernel half and what follows it. Runs within the runtime.
-pub(super) fn start(around: Around, home: Option<Home>, fed: Fed) -> Kernel {
+pub(super) fn start(around: Around, home: Option<Home>, fed: Fed, held: bool) -> Kernel {
     let (samples, drops) = Samples::channel();
     tokio::spawn(find(drops, Arc::clone(&around.audit), Arc::clone(&around.facts)));
     let workers = Arc::new(Fleet { process: Arc::clone(&around.process), facts: Arc::clone(&around.facts) });
     let (wanted_out, wanted) = watch::channel(Arc::new(around.wanted(&Arc::default())));
-    let kernel = Kernel::start(kernel::Parts { home, clock: around.clock, wanted, fed, workers, samples });
+    let kernel = Kernel::start(kernel::Parts { home, clock: around.clock, wanted, fed, workers, samples, held });
     tokio::spawn(tell(kernel.watch(), around.seen.clone(), Arc::clone(&around.facts)));
     tokio::spawn(around.want(wanted_out));
     kernel

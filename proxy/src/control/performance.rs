@@ -42,13 +42,15 @@ pub(super) struct PerformanceMode {
 impl PerformanceMode {
     /// What was kept; observing, if nothing was.
     pub(super) fn load(state: Arc<StateDir>) -> Self {
-        let kept = if state.missing().is_some() { Ok(None) } else { read(&state) };
-        let kept = kept.unwrap_or_else(|error| {
-            tracing::warn!(file = FILE, %error, "performance mode not read: weir observes");
-            None
-        });
-        let setting = kept.unwrap_or(Setting { enabled: true, source: None });
+        let setting = kept(&state);
         Self { setting: watch::Sender::new(setting), writing: Mutex::new(()), state }
+    }
+
+    /// Reads it again: another process has changed it until now. Blocks.
+    pub(super) fn read_kept(&self) {
+        if self.state.missing().is_none() {
+            self.setting.send_replace(kept(&self.state));
+        }
     }
 
     /// The setting now.
@@ -76,6 +78,16 @@ impl PerformanceMode {
     }
 }
 
+/// What was kept; observing, if nothing was.
+fn kept(state: &StateDir) -> Setting {
+    let kept = if state.missing().is_some() { Ok(None) } else { read(state) };
+    let kept = kept.unwrap_or_else(|error| {
+        tracing::warn!(file = FILE, %error, "performance mode not read: weir observes");
+        None
+    });
+    kept.unwrap_or(Setting { enabled: true, source: None })
+}
+
 fn read(state: &StateDir) -> io::Result<Option<Setting>> {
     let text = state.read(FILE, FILE_MAX)?;
     Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
@@ -86,7 +98,7 @@ mod tests {
     use super::*;
 
     fn mode(dir: &std::path::Path) -> PerformanceMode {
-        PerformanceMode::load(Arc::new(StateDir::open(Some(dir), None).expect("usable")))
+        PerformanceMode::load(Arc::new(StateDir::open(Some(dir), None, None).expect("usable")))
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! What control has the rest of the process do, and the orders that wait for a worker to take them.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 
 use ipnet::IpNet;
@@ -99,9 +102,24 @@ pub trait Process: Send + Sync + 'static {
     /// Gives a worker the next databases of addresses. Does not block; false if its mailbox is full.
     fn locate(&self, worker: usize, geoip: &Arc<GeoIp>) -> bool;
 
-    /// Has a worker stop accepting, finish by the deadline and end; another call moves the deadline. Does not block;
-    /// false if its mailbox is full.
-    fn drain(&self, worker: usize, deadline: Instant) -> bool;
+    /// Has a worker stop accepting, finish by the deadline and end; another call moves the deadline. What is `kept`
+    /// another process accepts on. Does not block; false if its mailbox is full.
+    fn drain(&self, worker: usize, deadline: Instant, kept: &Kept) -> bool;
+
+    /// Duplicates of all sockets that listeners have, for another process to take over.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    fn sockets(&self) -> io::Result<Vec<Handed>>;
+
+    /// Which of the sockets that were taken over some listener has, by the names that they came with.
+    fn claimed(&self) -> Kept;
+
+    /// Begins to accept on what was taken over, and closes what no listener has.
+    fn accept(&self);
+
+    /// What outlives the process if another one takes over.
+    fn secrets(&self) -> Secrets;
 
     /// Goes on in the files that now have the logs' names.
     fn reopen_logs(&self);
@@ -166,13 +184,38 @@ impl fmt::Display for Unanswered {
     }
 }
 
+/// Bound addresses of listeners: the listener's name, and the address as the document writes it.
+pub type Kept = Arc<BTreeSet<(Arc<str>, Arc<str>)>>;
+
+/// Keys that clients come back to.
+#[derive(Default)]
+pub struct Secrets {
+    /// Of sticky cookies.
+    pub sticky_key: Option<[u8; 32]>,
+    /// Of TLS tickets, as [`TicketBook::export`](crate::tls::TicketBook::export) gives them.
+    pub tickets: Vec<u8>,
+}
+
+/// The sockets of one bound address, on their way from one process to the next.
+#[derive(Debug)]
+pub struct Handed {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The address, as the document writes it.
+    pub address: Arc<str>,
+    /// The port it is bound to; 0 for a Unix socket.
+    pub port: u16,
+    /// A reuseport group's sockets in order, or one for all workers.
+    pub sockets: Vec<OwnedFd>,
+}
+
 /// Orders on their way to one worker: the newest of each kind, until its mailbox takes them.
 #[derive(Default)]
 pub(super) struct Outbox {
     live: Option<Arc<Live>>,
     bans: Option<Arc<Bans>>,
     geoip: Option<Arc<GeoIp>>,
-    drain: Option<Instant>,
+    drain: Option<(Instant, Kept)>,
 }
 
 impl Outbox {
@@ -197,8 +240,8 @@ impl Outbox {
     }
 
     /// Queues a drain, in place of an older one.
-    pub(super) fn drain(&mut self, deadline: Instant) {
-        self.drain = Some(deadline);
+    pub(super) fn drain(&mut self, deadline: Instant, kept: &Kept) {
+        self.drain = Some((deadline, Arc::clone(kept)));
     }
 
     /// Sends what the worker's mailbox takes. Whether nothing is left.
@@ -213,7 +256,7 @@ impl Outbox {
         if self.geoip.as_ref().is_some_and(|geoip| beats && process.locate(worker, geoip)) {
             self.geoip = None;
         }
-        if self.drain.is_some_and(|deadline| process.drain(worker, deadline)) {
+        if self.drain.as_ref().is_some_and(|(deadline, kept)| process.drain(worker, *deadline, kept)) {
             self.drain = None;
         }
         self.live.is_none() && self.bans.is_none() && self.geoip.is_none() && self.drain.is_none()

@@ -1,5 +1,6 @@
 //! Active health checks: one task per endpoint that asks, waits, and says how it went.
 
+mod grpc;
 mod http2;
 mod secure;
 
@@ -16,6 +17,7 @@ use tokio::task::AbortHandle;
 
 use self::secure::Secure;
 use crate::config::value::{HealthMethod, TargetProtocol};
+use crate::listen::proxy_protocol::Version;
 use crate::target::health::{Check, Probe};
 use crate::target::{EndpointId, Live};
 use crate::tls::Outgoing;
@@ -55,6 +57,7 @@ struct Subject {
     address: SocketAddr,
     authority: Box<str>,
     protocol: TargetProtocol,
+    announces: Option<Version>,
     tls: Option<Arc<Outgoing>>,
     check: Arc<Check>,
 }
@@ -117,7 +120,8 @@ fn subjects(live: &Live) -> HashMap<EndpointId, Subject> {
         address.set_port(check.port.unwrap_or(address.port()));
         let origin = target.origin()?;
         let (authority, tls) = (origin.authority.clone(), origin.tls.clone());
-        Some((endpoint.cells.id(), Subject { address, authority, protocol: target.protocol, tls, check }))
+        let (protocol, announces) = (target.protocol, target.announces);
+        Some((endpoint.cells.id(), Subject { address, authority, protocol, announces, tls, check }))
     });
     probed.collect()
 }
@@ -158,6 +162,9 @@ async fn probe(subject: &Subject) -> Result<(), String> {
 
 /// The same failure in the same few words, whatever the platform says of it.
 fn spoken(error: &io::Error) -> String {
+    if let Some(unwell) = error.get_ref().and_then(|inner| inner.downcast_ref::<grpc::Unwell>()) {
+        return unwell.to_string();
+    }
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(rustls::Error::InvalidCertificate(_)) => return "certificate not valid".to_owned(),
         Some(_) => return "TLS handshake failed".to_owned(),
@@ -173,17 +180,22 @@ fn spoken(error: &io::Error) -> String {
 /// Connects, by TLS where that is spoken, and asks where there is something to ask; the status.
 async fn ask(subject: &Subject) -> io::Result<Option<u16>> {
     let mut stream = TcpStream::connect(subject.address).await?;
+    if let Some(version) = subject.announces {
+        let mut header = Vec::new();
+        version.announce_own(&mut header);
+        stream.write_all(&header).await?;
+    }
     match (&subject.check.probe, &subject.tls) {
-        (Probe::Http { .. }, Some(outgoing)) => {
+        (Probe::Tcp, _) => Ok(None),
+        (probe, Some(outgoing)) => {
             let mut secure = Secure::connect(outgoing, stream).await?;
             let http2 = secure.is_http2();
-            if subject.protocol == TargetProtocol::H2 && !http2 {
+            if !http2 && (subject.protocol == TargetProtocol::H2 || matches!(probe, Probe::Grpc { .. })) {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             speak(subject, &mut secure, http2).await
         }
-        (Probe::Http { .. }, None) => speak(subject, &mut stream, subject.protocol == TargetProtocol::H2c).await,
-        (_, _) => Ok(None),
+        (_, None) => speak(subject, &mut stream, subject.protocol == TargetProtocol::H2c).await,
     }
 }
 
@@ -193,14 +205,21 @@ async fn speak(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     http2: bool,
 ) -> io::Result<Option<u16>> {
-    let Probe::Http { method, path, host, .. } = &subject.check.probe else { return Ok(None) };
+    let scheme = if subject.tls.is_some() { "https" } else { "http" };
+    let (method, path, host) = match &subject.check.probe {
+        Probe::Tcp => return Ok(None),
+        Probe::Grpc { service, host } => {
+            let host = host.as_deref().unwrap_or(&subject.authority);
+            return grpc::ask(stream, &format!("{scheme}://{host}"), service).await.map(|()| None);
+        }
+        Probe::Http { method, path, host, .. } => (method, path, host),
+    };
     let host = host.as_deref().unwrap_or(&subject.authority);
     let method = match method {
         HealthMethod::Get => "GET",
         HealthMethod::Head => "HEAD",
     };
     if http2 {
-        let scheme = if subject.tls.is_some() { "https" } else { "http" };
         let request = http::Request::builder().method(method).uri(format!("{scheme}://{host}{path}"));
         let request = request.header("user-agent", "weir-health").header("accept", "*/*").body(());
         return http2::ask(stream, request.map_err(|_| io::ErrorKind::InvalidInput)?).await.map(Some);

@@ -81,6 +81,22 @@ impl Readiness {
     }
 }
 
+/// Asks for what the document leaves out, which no process can make up for.
+const OF_THE_DOCUMENT: &str = "service_plane";
+
+/// What a process lacks that is to take over: the first check that fails, but for one with this code.
+pub(super) fn lack(facts: &Facts, now: crate::base::Instant, but_for: Option<&str>) -> Option<String> {
+    let rules = CHECKS.iter().zip(assess(facts, now)).filter(|(rule, _)| rule.name != OF_THE_DOCUMENT);
+    let failures = rules.filter_map(|(rule, failure)| Some((rule.name, failure?)));
+    let mut counted = failures.filter(|(_, failure)| Some(failure.code) != but_for);
+    counted.next().map(|(name, failure)| format!("{name}: {}: {} {}", failure.code, failure.detail, failure.evidence))
+}
+
+/// Whether every worker turns.
+pub(super) fn workers_turn(facts: &Facts, now: crate::base::Instant) -> bool {
+    assess(facts, now).first().is_some_and(Option::is_none)
+}
+
 /// Remembers since when each check says what it says.
 pub(super) struct Watch {
     facts: Arc<Facts>,

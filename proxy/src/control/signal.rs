@@ -14,6 +14,8 @@ pub enum Signal {
     Reload,
     /// USR1: go on in the files that now have the logs' names.
     ReopenLogs,
+    /// USR2: start the binary anew, and let it take over.
+    Upgrade,
 }
 
 impl Signal {
@@ -23,6 +25,7 @@ impl Signal {
             Self::Stop => "stop",
             Self::Reload => "reload",
             Self::ReopenLogs => "reopen logs",
+            Self::Upgrade => "upgrade",
         }
     }
 }
@@ -34,6 +37,7 @@ pub(super) fn listen(out: &mpsc::Sender<Signal>) -> io::Result<()> {
         (SignalKind::interrupt(), Signal::Stop),
         (SignalKind::hangup(), Signal::Reload),
         (SignalKind::user_defined1(), Signal::ReopenLogs),
+        (SignalKind::user_defined2(), Signal::Upgrade),
     ];
     for (kind, value) in kinds {
         let (mut signals, out) = (signal(kind)?, out.clone());

@@ -5,7 +5,8 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where state is kept if nobody says.
@@ -25,7 +26,7 @@ pub struct StateDir(Result<Held, String>);
 struct Held {
     path: PathBuf,
     /// Locked for as long as it is open.
-    _lock: File,
+    lock: File,
 }
 
 /// A directory that was named and cannot be used.
@@ -45,15 +46,21 @@ impl std::fmt::Display for Unusable {
 impl std::error::Error for Unusable {}
 
 impl StateDir {
-    /// Takes the directory that the document names, else the environment's, else the usual one.
-    pub fn open(named: Option<&Path>, environment: Option<&Path>) -> Result<Self, Unusable> {
+    /// Takes the directory that the document names, else the environment's, else the usual one. The lock that the
+    /// process before has given counts, if it is of that directory.
+    pub fn open(named: Option<&Path>, environment: Option<&Path>, given: Option<OwnedFd>) -> Result<Self, Unusable> {
         match named.or(environment) {
             Some(path) => {
-                let held = Held::take(path).map_err(|error| Unusable { path: path.to_owned(), error })?;
+                let held = Held::take(path, given).map_err(|error| Unusable { path: path.to_owned(), error })?;
                 Ok(Self(Ok(held)))
             }
-            None => Ok(Self(Held::take(Path::new(USUAL)).map_err(|error| format!("{USUAL}: {error}")))),
+            None => Ok(Self(Held::take(Path::new(USUAL), given).map_err(|error| format!("{USUAL}: {error}")))),
         }
+    }
+
+    /// A duplicate of the lock, for another process: it holds for as long as either is open.
+    pub fn lock(&self) -> Option<io::Result<OwnedFd>> {
+        self.0.as_ref().ok().map(|held| held.lock.try_clone().map(OwnedFd::from))
     }
 
     /// The one that the service manager made for weir.
@@ -117,15 +124,23 @@ impl StateDir {
 }
 
 impl Held {
-    fn take(path: &Path) -> io::Result<Self> {
+    fn take(path: &Path, given: Option<OwnedFd>) -> io::Result<Self> {
         own_directory(path)?;
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(OWN_FILE).open(path.join(LOCK))?;
+        if let Some(given) = given.map(File::from).filter(|given| is_same(given, &lock)) {
+            return Ok(Self { path: path.to_owned(), lock: given });
+        }
         lock.try_lock().map_err(|error| match error {
             std::fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another weir uses it"),
             std::fs::TryLockError::Error(error) => error,
         })?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
+}
+
+fn is_same(one: &File, other: &File) -> bool {
+    let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
+    identity(one).is_some_and(|one| identity(other) == Some(one))
 }
 
 /// Makes a directory that nobody else may enter, or makes it so.
@@ -149,30 +164,45 @@ mod tests {
     fn the_directory_and_its_files_are_weirs_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a/state");
-        let state = StateDir::open(Some(&path), None).expect("usable");
+        let state = StateDir::open(Some(&path), None, None).expect("usable");
         state.replace("bans.json", b"[]").expect("written");
         assert_eq!((mode(&path), mode(&path.join("bans.json")), mode(&path.join(LOCK))), (0o700, 0o600, 0o600));
         std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("permitted");
         assert_eq!(state.folder("findings").map(|path| mode(&path)).ok(), Some(0o700));
         drop(state);
-        StateDir::open(None, Some(&path)).expect("usable again");
+        StateDir::open(None, Some(&path), None).expect("usable again");
         assert_eq!(mode(&path), 0o700);
     }
 
     #[test]
     fn one_weir_at_a_time_has_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let first = StateDir::open(Some(folder.path()), None).expect("usable");
-        let refused = StateDir::open(Some(folder.path()), None).expect_err("taken");
+        let first = StateDir::open(Some(folder.path()), None, None).expect("usable");
+        let refused = StateDir::open(Some(folder.path()), None, None).expect_err("taken");
         assert!(refused.to_string().contains("another weir uses it"), "{refused}");
         drop(first);
-        assert!(StateDir::open(Some(folder.path()), None).is_ok());
+        assert!(StateDir::open(Some(folder.path()), None, None).is_ok());
+    }
+
+    #[test]
+    fn a_lock_that_is_given_is_held_until_the_last_has_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = StateDir::open(Some(folder.path()), None, None).expect("usable");
+        let given = first.lock().expect("a lock").expect("a descriptor");
+        let second = StateDir::open(Some(folder.path()), None, Some(given)).expect("handed over");
+        drop(first);
+        assert!(StateDir::open(Some(folder.path()), None, None).is_err(), "the second has it");
+        let other = tempfile::tempdir().expect("a folder");
+        let given = second.lock().expect("a lock").expect("a descriptor");
+        StateDir::open(Some(other.path()), None, Some(given)).expect("another directory has a lock of its own");
+        drop(second);
+        assert!(StateDir::open(Some(folder.path()), None, None).is_ok());
     }
 
     #[test]
     fn a_file_is_replaced_whole_and_read_whole_or_not_at_all() {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = StateDir::open(Some(folder.path()), None).expect("usable");
+        let state = StateDir::open(Some(folder.path()), None, None).expect("usable");
         assert_eq!(state.read("x", 10).expect("readable"), None);
         state.replace("x", b"first, and long").expect("written");
         state.replace("x", b"second").expect("written");
@@ -196,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("file");
         std::fs::write(&file, "").expect("written");
-        let refused = StateDir::open(Some(&file.join("state")), None).expect_err("no directory");
+        let refused = StateDir::open(Some(&file.join("state")), None, None).expect_err("no directory");
         assert!(refused.to_string().contains("node.state_dir"), "{refused}");
     }
 }

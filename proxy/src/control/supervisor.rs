@@ -9,10 +9,12 @@ use tokio::sync::{mpsc, watch};
 use super::bans::BanList;
 use super::geoip::GeoFiles;
 use super::live::Owner;
-use super::port::{Adopted, Beside, Outbox, Process, Refusal};
+use super::notify::Notify;
+use super::port::{Adopted, Beside, Kept, Outbox, Process, Refusal};
 use super::probe::{ProbeResult, Prober};
 use super::resolver::{self, DnsUpdate, Resolver, Wanted};
 use super::signal::Signal;
+use super::upgrade::Phase;
 use super::{Clock, Facts};
 use crate::config::Document;
 use crate::policy::ban::Bans;
@@ -65,10 +67,14 @@ pub(super) struct Parts {
     pub(super) prober: Prober,
     pub(super) bans: Arc<BanList>,
     pub(super) geoip: Arc<GeoFiles>,
+    pub(super) notify: Arc<Notify>,
+    /// Asks for an upgrade.
+    pub(super) upgrades: mpsc::Sender<()>,
 }
 
 /// What the supervisor listens to.
 pub(super) struct Events {
+    pub(super) phase: watch::Receiver<Phase>,
     pub(super) dns: mpsc::Receiver<DnsUpdate>,
     pub(super) probes: mpsc::Receiver<ProbeResult>,
     pub(super) reports: mpsc::Receiver<Report>,
@@ -108,6 +114,10 @@ pub(super) struct Supervisor {
     bans: (Arc<Bans>, u64),
     /// Every worker has taken all its orders.
     delivered: bool,
+    /// How far this process is with giving itself to another one.
+    phase: Phase,
+    /// A reload was asked for meanwhile.
+    reload_due: bool,
 }
 
 /// What was learned since the last table.
@@ -166,6 +176,8 @@ impl Supervisor {
             drain: Drain::No,
             bans: Default::default(),
             delivered: true,
+            phase: Phase::default(),
+            reload_due: false,
         };
         supervisor.follow_adopted();
         Ok((supervisor, seen))
@@ -181,6 +193,7 @@ impl Supervisor {
         bans.mark_changed();
         let mut geoip = self.parts.geoip.tables();
         geoip.mark_changed();
+        let mut phase = events.phase.clone();
         let mut bind_at = tokio::time::Instant::now() + BIND_AGAIN;
         loop {
             let mut news = News::default();
@@ -192,8 +205,10 @@ impl Supervisor {
                 }
                 Ok(()) = bans.changed() => self.follow_bans(&mut bans),
                 Ok(()) = geoip.changed() => self.follow_geoip(&geoip.borrow_and_update()),
+                Ok(()) = phase.changed() => {}
                 () = tokio::time::sleep(self.pause()) => {}
             }
+            self.follow_phase(&phase);
             self.learn(news);
             self.go_on_draining();
             self.flush();
@@ -284,13 +299,49 @@ impl Supervisor {
         tracing::info!(signal = signal.name(), "signal received");
         match signal {
             Signal::Reload if self.drain != Drain::No => {}
+            // The sockets that were given are to be those that stay.
+            Signal::Reload if self.phase != Phase::Serving => self.reload_due = true,
             Signal::Reload => {
+                self.parts.notify.reloading(self.parts.clock);
                 self.reload();
                 self.reopen_logs();
+                // A document that was refused leaves the process as ready as it was.
+                self.parts.notify.say("READY=1");
             }
             Signal::ReopenLogs => self.reopen_logs(),
             Signal::Stop => self.stop(),
+            Signal::Upgrade => {
+                if self.parts.upgrades.try_send(()).is_err() {
+                    tracing::warn!("an upgrade is asked for already");
+                }
+            }
         }
+    }
+
+    /// Another process gets ready, serves, or does not after all.
+    fn follow_phase(&mut self, phase: &watch::Receiver<Phase>) {
+        let phase = phase.borrow().clone();
+        if phase == self.phase {
+            return;
+        }
+        self.phase = phase;
+        let reload = self.phase != Phase::Giving && std::mem::take(&mut self.reload_due);
+        match &self.phase {
+            Phase::Serving if reload && self.drain == Drain::No => self.reload(),
+            Phase::Given { pid, .. } => {
+                if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()).filter(|_| reload) {
+                    // It has read the document before that was changed.
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::HUP);
+                }
+                self.parts.facts.drain();
+                self.order_drain((self.parts.clock)() + self.drain_timeout());
+            }
+            _ => {}
+        }
+    }
+
+    fn drain_timeout(&self) -> Duration {
+        self.standing.borrow().adopted.snapshot.document.drain.timeout
     }
 
     /// A document that does not build changes nothing. While it is built, this task's thread does nothing else; the
@@ -338,20 +389,24 @@ impl Supervisor {
         if let Drain::Announced(until) = self.drain
             && tokio::time::Instant::now() >= until
         {
-            let timeout = self.standing.borrow().adopted.snapshot.document.drain.timeout;
-            self.order_drain((self.parts.clock)() + timeout);
+            self.order_drain((self.parts.clock)() + self.drain_timeout());
         }
     }
 
     fn order_drain(&mut self, deadline: crate::base::Instant) {
         self.drain = Drain::Begun;
-        self.outboxes.iter_mut().for_each(|outbox| outbox.drain(deadline));
+        let kept = match &self.phase {
+            Phase::Given { kept, .. } => Arc::clone(kept),
+            _ => Kept::default(),
+        };
+        self.outboxes.iter_mut().for_each(|outbox| outbox.drain(deadline, &kept));
         self.flush();
     }
 
     /// Has what is unbound tried again, off this task: binding may wait for a name service or a file system.
     fn bind_again(&self) {
-        if self.drain == Drain::No && !self.parts.facts.unbound().is_empty() {
+        let may = self.drain == Drain::No && self.phase == Phase::Serving;
+        if may && !self.parts.facts.unbound().is_empty() {
             let process = Arc::clone(&self.parts.process);
             drop(tokio::task::spawn_blocking(move || process.bind()));
         }

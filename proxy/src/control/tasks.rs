@@ -1,6 +1,8 @@
 //! Where control's tasks are joined together: what each is made of, and who tells whom.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::{mpsc, watch};
 
@@ -12,12 +14,14 @@ use super::clients::Clients;
 use super::flows::Flows;
 use super::geoip::GeoFiles;
 use super::live::FlipTable;
+use super::notify::Notify;
 use super::performance::PerformanceMode;
 use super::port::{Ground, Process, Question, Refusal};
 use super::ready::Readiness;
 use super::resolver::Resolver;
 use super::state::StateDir;
 use super::supervisor::{Events, Parts, Reported, Seen, Supervisor};
+use super::upgrade::{Arrival, Giver, GiverParts, OwnSocket, Phase, Taking, arrive};
 use super::{Clock, Facts, Settings, Signal, Wiring, api, certificates, flows, kernel, probe, ready, trust};
 use crate::base::metric::{Counters, Queue};
 use crate::config::Document;
@@ -31,21 +35,46 @@ const EVENTS_MAX: usize = 1024;
 /// The readiness warning while nothing is kept.
 const STATE_MISSING: &str = "STATE_DIR";
 
-/// Starts them all; gives what has to be finished once the workers have ended. Runs within the runtime.
+/// What is open before anything runs.
+pub(super) struct Open {
+    pub(super) listeners: api::Listeners,
+    /// Where the next process finds this one.
+    pub(super) own: Option<OwnSocket>,
+    /// Where it found the one before, and does no more.
+    pub(super) left: Option<PathBuf>,
+    pub(super) signals: (mpsc::Sender<Signal>, mpsc::Receiver<Signal>),
+}
+
+/// What has to be finished once the workers have ended.
+pub(super) struct Finish {
+    pub(super) audit: Arc<Audit>,
+    pub(super) giver: Arc<Giver>,
+    /// Nothing was taken over.
+    pub(super) failed: Arc<AtomicBool>,
+}
+
+/// Starts them all. What has been taken from another process is served once that one steps aside. Runs within the
+/// runtime.
 pub(super) fn run(
     settings: &Settings,
     wiring: Wiring,
     first: Document,
-    listeners: api::Listeners,
-    signals: mpsc::Receiver<Signal>,
-) -> Result<Arc<Audit>, Refusal> {
+    open: Open,
+    taking: &mut Option<Taking>,
+) -> Result<Finish, Refusal> {
     let Wiring { facts, clock, counters, routes, rules, reports, state, findings, .. } = wiring;
     let Wiring { flows: notes, home, fed, tls, process, .. } = wiring;
     let shared = Shared { node_id: settings.node_id.as_str().into(), clock, facts, state, process };
-    let Shared { node_id, facts, state, .. } = shared.clone();
+    let Shared { node_id, facts, state, process, .. } = shared.clone();
+    let Open { listeners, own, left, signals: (signals_out, signals) } = open;
+    let (phase_out, phase) = watch::channel(Phase::Serving);
+    let (wishes_out, wishes) = mpsc::channel(1);
+    let notify = Arc::new(Notify::of_environment());
+    let upgrades = Upgrades { phase: phase.clone(), wishes: wishes_out, notify: Arc::clone(&notify) };
+    let kept_state = Arc::clone(&state);
 
     let audit = Audit::new(first.audit.clone(), findings, state, Arc::clone(&facts), Arc::clone(&node_id));
-    let ruled = shared.supervise(&audit, first, signals, reports)?;
+    let ruled = shared.supervise(&audit, first, signals, reports, upgrades)?;
     let Ruled { seen, bans, geoip, .. } = &ruled;
     let readiness = shared.watch_readiness();
 
@@ -70,7 +99,7 @@ pub(super) fn run(
         clients: Arc::clone(&clients),
         audit: Arc::clone(&audit),
     };
-    let kernel = kernel::start(around, home, fed);
+    let kernel = kernel::start(around, home.clone(), fed, taking.is_some());
 
     let performance = Arc::new(PerformanceMode::load(Arc::clone(&shared.state)));
     write_findings(&audit, seen, &performance);
@@ -78,6 +107,34 @@ pub(super) fn run(
     let explain = explainer(shared.process, seen, trust, bans, geoip);
 
     let Ruled { seen, flips, resolver, probe_counts, bans, .. } = ruled;
+    let (management, metrics) = listeners.share(settings);
+    let parts = GiverParts {
+        command: settings.command.clone(),
+        facts: Arc::clone(&facts),
+        process: Arc::clone(&process),
+        state: kept_state,
+        audit: Arc::clone(&audit),
+        kernel: kernel.clone(),
+        home,
+        management,
+        metrics,
+        notify: Arc::clone(&notify),
+        phase: phase_out,
+    };
+    let giver = Giver::new(parts, own.as_ref());
+    let finish = Finish { audit: Arc::clone(&audit), giver: Arc::clone(&giver), failed: Arc::default() };
+    let arrival = taking.take().map(|taking| Arrival {
+        taking,
+        facts: Arc::clone(&facts),
+        clock,
+        process,
+        kernel: kernel.clone(),
+        bans: Arc::clone(&bans),
+        performance: Arc::clone(&performance),
+        audit: Arc::clone(&audit),
+        signals: signals_out,
+        failed: Arc::clone(&finish.failed),
+    });
     let state = Arc::new(api::State {
         node_id,
         clock,
@@ -104,8 +161,36 @@ pub(super) fn run(
         answered: api::Answered::default(),
     });
     tokio::spawn(api::Window::run(Arc::clone(&state)));
-    listeners.serve(state);
-    Ok(audit)
+    let facts = Arc::clone(&state.facts);
+    let begin = move || {
+        listeners.serve(state, &phase);
+        tokio::spawn(giver.run(own, wishes));
+        tokio::spawn(notify.run(facts, clock, phase));
+        left.iter().for_each(|path| OwnSocket::remove(path));
+    };
+    match arrival {
+        None => begin(),
+        Some(arrival) => arrive_beside(arrival, begin)?,
+    }
+    Ok(finish)
+}
+
+/// Takes over on a thread of its own, which ends when the process before has.
+fn arrive_beside(arrival: Arrival, begin: impl FnOnce() + Send + 'static) -> Result<(), Refusal> {
+    let runtime = tokio::runtime::Handle::current();
+    let thread = std::thread::Builder::new().name("weir-takeover".to_owned());
+    thread.spawn(move || {
+        let _within = runtime.enter();
+        arrive(arrival, begin);
+    })?;
+    Ok(())
+}
+
+/// What of upgrades concerns who decides for the process.
+struct Upgrades {
+    phase: watch::Receiver<Phase>,
+    wishes: mpsc::Sender<()>,
+    notify: Arc<Notify>,
 }
 
 /// What nearly every task asks for.
@@ -136,7 +221,9 @@ impl Shared {
         first: Document,
         signals: mpsc::Receiver<Signal>,
         Reported(reports): Reported,
+        upgrades: Upgrades,
     ) -> Result<Ruled, Refusal> {
+        let Upgrades { phase, wishes, notify } = upgrades;
         let Self { facts, clock, state, process, .. } = self;
         let (dns_out, dns) = mpsc::channel(EVENTS_MAX);
         let (probes_out, probes) = mpsc::channel(EVENTS_MAX);
@@ -155,10 +242,12 @@ impl Shared {
             prober,
             bans: Arc::clone(&bans),
             geoip: Arc::clone(&geoip),
+            notify,
+            upgrades: wishes,
         };
         let (supervisor, seen) = Supervisor::new(parts, first)?;
         let flips = supervisor.flips();
-        tokio::spawn(supervisor.run(signals, Events { dns, probes, reports }));
+        tokio::spawn(supervisor.run(signals, Events { phase, dns, probes, reports }));
         tokio::spawn(Arc::clone(&bans).run());
         tokio::spawn(Arc::clone(&geoip).run());
         Ok(Ruled { seen, flips, resolver, probe_counts, bans, geoip })

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::port::{Adopted, Beside, FirstTables, Ground, Process, Question, Refusal, Unanswered};
+use super::port::{
+    Adopted, Beside, FirstTables, Ground, Handed, Kept, Process, Question, Refusal, Secrets, Unanswered,
+};
 use crate::base::Instant;
 use crate::config::snapshot::Environment;
-use crate::config::tls::Kept;
 use crate::config::{Document, Problems, Snapshot};
 use crate::kernel::Listening;
 use crate::policy::ban::Bans;
@@ -53,7 +54,8 @@ pub(super) fn forwarding(url: &str, more: &str) -> Document {
 /// The configuration that a document makes.
 pub(super) fn snapshot(document: Document, generation: u64) -> Arc<Snapshot> {
     let mut problems = Problems::new();
-    let environment = Environment { sticky_key: &[7; 32], limits: &Tables::default(), tls: &Kept::default() };
+    let environment =
+        Environment { sticky_key: &[7; 32], limits: &Tables::default(), tls: &crate::config::tls::Kept::default() };
     let built = Snapshot::build(document, generation, environment, &mut problems);
     Arc::new(built.unwrap_or_else(|| panic!("{problems}")))
 }
@@ -66,6 +68,7 @@ pub(super) struct Told {
     pub(super) bans: Arc<Bans>,
     pub(super) stores: Arc<Stores>,
     pub(super) drains: Vec<Instant>,
+    pub(super) kept: Kept,
     /// Takes nothing any more.
     pub(super) full: bool,
 }
@@ -151,12 +154,27 @@ impl Process for Remembering {
         !self.worker(worker).full
     }
 
-    fn drain(&self, worker: usize, deadline: Instant) -> bool {
+    fn drain(&self, worker: usize, deadline: Instant, kept: &Kept) -> bool {
         let mut worker = self.worker(worker);
         if !worker.full {
             worker.drains.push(deadline);
+            worker.kept = Arc::clone(kept);
         }
         !worker.full
+    }
+
+    fn sockets(&self) -> std::io::Result<Vec<Handed>> {
+        Ok(Vec::new())
+    }
+
+    fn claimed(&self) -> Kept {
+        Kept::default()
+    }
+
+    fn accept(&self) {}
+
+    fn secrets(&self) -> Secrets {
+        Secrets::default()
     }
 
     fn reopen_logs(&self) {

@@ -5,13 +5,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 /// How often a child is made anew, where another weir removes it before this one is in.
 const TRIES: u32 = 3;
 /// What the children's names begin with; the process's id follows.
 const PREFIX: &str = "weir-";
 
 /// Where weir's sockets are.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Home {
     /// The cgroup's directory.
     pub dir: PathBuf,
@@ -20,7 +22,7 @@ pub struct Home {
 }
 
 /// Whose a cgroup is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub enum Kind {
     /// weir's alone, by whoever started it.
     Own,
@@ -61,6 +63,21 @@ pub fn enter() -> Option<Stay> {
         tracing::warn!(cgroup = %dir.display(), "no cgroup of weir's own: {why}");
     }
     Some(Stay(home))
+}
+
+/// Moves this process to where another one's sockets are, which it takes over: connections belong to their listener's
+/// cgroup. A process that was started from there is in already.
+pub fn join(home: Home) -> Option<Stay> {
+    if own_dir().as_ref() == Some(&home.dir) {
+        return Some(Stay(home));
+    }
+    match fs::write(home.dir.join("cgroup.procs"), "0") {
+        Ok(()) => Some(Stay(home)),
+        Err(error) => {
+            tracing::warn!(cgroup = %home.dir.display(), %error, "this process cannot go where its listeners are");
+            Some(Stay(Home { kind: Kind::Shared(error.to_string()), ..home }))
+        }
+    }
 }
 
 fn leave(home: &Home) {

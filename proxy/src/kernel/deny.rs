@@ -207,6 +207,21 @@ impl Deny {
         allowed.into_iter().filter_map(|source| Some((source, self.release(source)?))).collect()
     }
 
+    /// Puts an entry of another process's back, whatever room there is.
+    pub fn restore(&mut self, source: IpNet, entry: Entry) {
+        self.entries.insert(source, entry);
+    }
+
+    /// What relapses are measured by: who, how long the last time was, and until when it counts.
+    pub fn past(&self) -> impl Iterator<Item = (IpNet, Duration, Instant)> {
+        self.past.iter().map(|(source, past)| (*source, past.ttl, past.until))
+    }
+
+    /// Has a relapse measured by what another process has seen.
+    pub fn remember(&mut self, source: IpNet, ttl: Duration, until: Instant) {
+        self.past.insert(source, Past { ttl, until });
+    }
+
     /// Takes out everything.
     pub fn clear(&mut self) -> Vec<(IpNet, Entry)> {
         self.take(|_| true)

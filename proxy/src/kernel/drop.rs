@@ -5,8 +5,9 @@ mod maps;
 mod sync;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use aya::maps::{MapData, RingBuf};
 use aya::programs::Xdp;
@@ -23,6 +24,7 @@ use crate::config::raw::Kernel;
 use crate::config::value::KernelAttach;
 use conf::Filled;
 use maps::Maps;
+pub(super) use maps::Sources;
 use sync::changes;
 
 /// Sizes of maps, which only a new load changes.
@@ -249,6 +251,38 @@ impl Drop {
         }
     }
 
+    /// Takes over from another process: whom it knows and has counted, then its links.
+    pub(super) fn inherit(&mut self, heirloom: Heirloom) {
+        if let Some(sources) = &heirloom.sources {
+            Maps::copy_foreign(sources, &mut self.maps);
+        }
+        for (place, link) in heirloom.links {
+            match link.run(self.program.fd.as_fd()) {
+                Ok(()) => {
+                    tracing::info!(interface = place.name, mode = link.mode.word(), "drop program taken over");
+                    self.links.insert(place, link);
+                }
+                Err(error) => tracing::warn!(interface = place.name, %error, "drop program not taken over"),
+            }
+        }
+    }
+
+    /// Runs its program again where another process has put its own, and did not stay. Links that are gone are lost.
+    pub(super) fn regain(&mut self) {
+        let program = self.program.fd.as_fd();
+        self.links.retain(|place, link| {
+            let regained = link.run(program);
+            let failed = regained.inspect_err(|error| tracing::warn!(interface = place.name, %error, "link lost"));
+            failed.is_ok()
+        });
+    }
+
+    /// Duplicates for another process: links, with their places and modes, and the maps of sources.
+    pub(super) fn share(&self) -> io::Result<(Vec<(Place, Mode, OwnedFd)>, Vec<OwnedFd>)> {
+        let links = self.links.iter().map(|(place, link)| Ok((place.clone(), link.mode, link.share()?)));
+        Ok((links.collect::<io::Result<_>>()?, self.maps.share_sources()?))
+    }
+
     /// What the program has counted.
     pub(super) fn counts(&self) -> Counts {
         self.maps.counts()
@@ -271,6 +305,13 @@ impl Drop {
             (map::KNOWN, None, u64::from(weir_common::abi::drop::KNOWN_MAX)),
         ]
     }
+}
+
+/// What another process leaves of its group.
+pub(super) struct Heirloom {
+    pub(super) links: BTreeMap<Place, XdpLink>,
+    /// SYN and KNOWN.
+    pub(super) sources: Option<[Sources; 2]>,
 }
 
 /// Whether a link is of a mode that the configuration lets it have.

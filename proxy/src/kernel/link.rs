@@ -48,6 +48,16 @@ pub(super) struct XdpLink {
 }
 
 impl XdpLink {
+    /// One that another process has made.
+    pub(super) fn of(fd: OwnedFd, mode: Mode) -> Self {
+        Self { fd, mode }
+    }
+
+    /// A duplicate for another process: the program stays for as long as either is open.
+    pub(super) fn share(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+
     /// Whether it still is there: an interface may go, an administrator may detach it.
     pub(super) fn holds(&self) -> bool {
         sys::link_holds(self.fd.as_fd()).unwrap_or(false)

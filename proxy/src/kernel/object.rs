@@ -106,6 +106,20 @@ pub(super) fn take<M: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &
     M::try_from(map).map_err(|error| Failure::refused(name, &error))
 }
 
+/// The same, with a duplicate of its descriptor for another process.
+pub(super) fn take_shared<M: TryFrom<Map, Error = MapError>>(
+    object: &mut Ebpf,
+    name: &str,
+) -> Result<(M, OwnedFd), Failure> {
+    let map = object.take_map(name).ok_or_else(|| Failure::new("KERNEL_REFUSED", format!("no map {name}")))?;
+    let descriptor = match &map {
+        Map::LruHashMap(data) | Map::ReusePortSockArray(data) => data.fd().as_fd().try_clone_to_owned(),
+        _ => Err(std::io::Error::other("not a kind of map that is handed over")),
+    };
+    let descriptor = descriptor.map_err(|error| Failure::refused(name, &error))?;
+    Ok((M::try_from(map).map_err(|error| Failure::refused(name, &error))?, descriptor))
+}
+
 /// A program that the verifier has passed.
 #[derive(Debug)]
 pub(super) struct Loaded {

@@ -1,10 +1,14 @@
 //! The one task that keeps the programs and their maps: on news at once, else ten times a second.
 
 mod dropping;
+mod hand;
+
+pub(super) use hand::Hand;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use aya::maps::MapData;
 use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 
@@ -113,10 +117,17 @@ pub(super) struct Driver {
     verified: Instant,
     /// Sources whose connections each worker has not been told to reset yet.
     cuts: Vec<Vec<Arc<[IpNet]>>>,
+    /// Nothing is done but what orders say: another process's programs run, or are about to.
+    rests: bool,
+    /// Another process still accepts on the listeners.
+    steer_waits: bool,
+    /// Its map of sockets.
+    listeners_before: Option<MapData>,
 }
 
 impl Driver {
-    pub(super) fn new(beside: Beside) -> Self {
+    /// With `held`, nothing is loaded before it is told what another process leaves.
+    pub(super) fn new(beside: Beside, held: bool) -> Self {
         let workers = beside.workers.count();
         Self {
             dropping: Dropping::new(beside.obstacle.clone(), beside.samples.clone()),
@@ -128,6 +139,9 @@ impl Driver {
             swept: Instant::default(),
             verified: Instant::default(),
             cuts: vec![Vec::new(); workers],
+            rests: held,
+            steer_waits: held,
+            listeners_before: None,
         }
     }
 
@@ -144,12 +158,18 @@ impl Driver {
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut news = true;
         loop {
-            let Some(next) = self.step(&mut inputs, news).await else { return };
-            self = next;
-            news = tokio::select! {
+            if !self.rests {
+                let Some(next) = self.step(&mut inputs, news).await else { return };
+                (self, news) = (next, false);
+            }
+            news |= tokio::select! {
                 changed = inputs.wanted.changed() => if changed.is_err() { return } else { true },
                 Ok(()) = inputs.network.changed() => true,
-                Some(order) = inputs.orders.recv() => { self.obey(order); false }
+                Some(order) = inputs.orders.recv() => {
+                    let Some(next) = self.obey(order, &mut inputs).await else { return };
+                    self = next;
+                    false
+                }
                 _ = turns.tick() => false,
             };
         }
@@ -206,6 +226,9 @@ impl Driver {
 
     fn follow_steer(&mut self, wanted: &Wanted) {
         let workers = &*self.beside.workers;
+        if self.steer_waits {
+            return;
+        }
         if wanted.kernel.steer == KernelSteer::Off || workers.count() < 2 || self.beside.obstacle.is_some() {
             self.steer_failure = None;
             self.steer.take().into_iter().for_each(|steer| steer.detach(workers));
@@ -281,7 +304,18 @@ impl Driver {
         self.publish();
     }
 
-    fn obey(&mut self, order: Order) {
+    /// None: the runtime ends.
+    async fn obey(mut self, order: Order, inputs: &mut Inputs) -> Option<Self> {
+        match order {
+            Order::Hand(turn) => self.hand(turn, inputs).await,
+            order => {
+                self.serve(order);
+                Some(self)
+            }
+        }
+    }
+
+    fn serve(&mut self, order: Order) {
         let now = (self.beside.clock)();
         // Whoever asked may have gone.
         match order {
@@ -298,6 +332,7 @@ impl Driver {
             Order::List { offset, limit, reply } => {
                 let _ = reply.send(self.dropping.list(offset, limit));
             }
+            Order::Hand(_) => {}
         }
         self.cut();
     }
@@ -340,6 +375,7 @@ impl Driver {
             (Some(steer), ..) => steer.status(),
             (None, Some(failure), _) => status::Group::failed(name, failure.why.clone()),
             (None, None, Some(obstacle)) => status::Group::failed(name, obstacle.to_string()),
+            _ if self.steer_waits => status::Group::unwanted(name, "another process still accepts"),
             _ if self.beside.workers.count() < 2 => status::Group::unwanted(name, "there is one worker"),
             _ => status::Group::unwanted(name, "kernel.steer is off"),
         }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::mpsc;
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, ReusePortSockArray};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ReusePortSockArray};
 use aya::programs::SkReuseport;
 use weir_common::abi::steer::{GROUPS_MAX, LISTENERS_MAX, PROGRAM, SLOTS_MAX, map};
 use weir_common::abi::{Endpoint, Plain};
@@ -35,6 +35,8 @@ pub(super) struct Steer {
     groups: HashMap<MapData, <Endpoint as Plain>::Octets, u32>,
     slots: Array<MapData, u32>,
     listeners: ReusePortSockArray<MapData>,
+    /// A duplicate of that map's descriptor.
+    shared: OwnedFd,
     count: PerCpuArray<MapData, u64>,
     workers: usize,
     cpus: usize,
@@ -57,11 +59,13 @@ impl Steer {
     pub(super) fn load(workers: usize) -> Result<Self, Failure> {
         let mut object = object::open(Group::Steer, &[])?;
         let id = object::load(&mut object, PROGRAM, SkReuseport::load)?.id;
+        let (listeners, shared) = object::take_shared(&mut object, map::LISTENERS)?;
         Ok(Self {
             id,
             groups: object::take(&mut object, map::GROUPS)?,
             slots: object::take(&mut object, map::SLOTS)?,
-            listeners: object::take(&mut object, map::LISTENERS)?,
+            listeners,
+            shared,
             count: object::take(&mut object, map::STEER_COUNT)?,
             object,
             workers,
@@ -111,11 +115,13 @@ impl Steer {
         self.steers = false;
         self.write(Vec::new());
         self.empty(&BTreeMap::new());
-        let (sockets, _) = gather(workers, self.workers);
-        // Any socket speaks for its group. A group that has none here meets empty maps: the kernel chooses.
-        for socket in sockets {
-            let _ = SkReuseport::detach(socket.fd.as_fd());
-        }
+        // A group that has no socket here meets empty maps: the kernel chooses.
+        detach_all(workers, self.workers);
+    }
+
+    /// A duplicate of the map of sockets, for another process to take them out.
+    pub(super) fn share(&self) -> std::io::Result<OwnedFd> {
+        self.shared.try_clone()
     }
 
     /// Puts sockets in their places. How many stay out, and are chosen by the kernel's hash alone.
@@ -229,6 +235,24 @@ impl Steer {
             links,
             is_unwanted: false,
         }
+    }
+}
+
+/// Takes another process's program off this one's listeners, and their sockets out of its map: they fit one at a time.
+/// Until a program is there again, the kernel's hash decides.
+pub(super) fn take_over(listeners: MapData, workers: &dyn Workers) {
+    if let Ok(mut listeners) = ReusePortSockArray::try_from(Map::ReusePortSockArray(listeners)) {
+        for index in 0..LISTENERS_MAX {
+            let _ = listeners.clear_index(&index);
+        }
+    }
+    detach_all(workers, workers.count());
+}
+
+fn detach_all(workers: &dyn Workers, count: usize) {
+    // Any socket speaks for its group.
+    for socket in gather(workers, count).0 {
+        let _ = SkReuseport::detach(socket.fd.as_fd());
     }
 }
 

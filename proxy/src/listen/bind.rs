@@ -63,7 +63,7 @@ impl std::error::Error for BindError {}
 pub struct Opened {
     /// The address with the port that the kernel chose, where 0 was asked.
     pub bind: Bind,
-    /// One listening socket for each worker, in order.
+    /// One listening socket for each worker, in order; those taken over may be more, or one for all.
     pub sockets: Vec<OwnedFd>,
 }
 
@@ -80,6 +80,15 @@ pub fn open(bind: &Bind, workers: usize) -> Result<Opened, BindError> {
     }
     .map(|(bind, sockets)| Opened { bind, sockets })
     .map_err(|cause| BindError { bind: bind.clone(), cause })
+}
+
+/// Opens `count` more sockets where others of this process, or of the one that it follows, listen already.
+///
+/// # Errors
+/// The kernel's refusal: another user's sockets are not joined.
+pub fn join(address: SocketAddr, count: usize) -> Result<Vec<OwnedFd>, BindError> {
+    let sockets: io::Result<_> = (0..count).map(|_| Ok(tcp_listener(address)?.into())).collect();
+    sockets.map_err(|cause| BindError { bind: Bind::Tcp(address), cause })
 }
 
 fn open_tcp(address: SocketAddr, workers: usize) -> io::Result<(Bind, Vec<OwnedFd>)> {

@@ -14,6 +14,7 @@ use super::Exchange;
 use super::body::ClientBody;
 use super::decide::{Decided, KeyView, UpstreamPath};
 use super::record::Record;
+use super::relay::gone;
 use super::upload::Replay;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Instant, Reason, Retry};
@@ -24,6 +25,9 @@ use crate::listen::{Stopped, deadline};
 use crate::ring::{self, Either, select2, sleep_until};
 use crate::target::groups::Kind;
 use crate::target::{Ask, Choice, EndpointId, Pick, Picked, RouteLive};
+
+/// How soon a request looks again that lost a connection to another one.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The request as all its attempts share it.
 struct Forward<'a, 'b> {
@@ -86,10 +90,11 @@ impl Forward<'_, '_> {
         let upgrade = self.exchange.is_upgrade();
         let mut fresh_only = upgrade;
         let mut last: Option<Fault> = None;
+        let mut waits: Option<Instant> = None;
         loop {
             // That no other endpoint can be had now is not why the request failed.
-            let picked =
-                self.pick(record).await.map_err(|fault| last.filter(|_| is_want(fault.reason)).unwrap_or(fault))?;
+            let want = |fault: Fault| last.filter(|_| is_want(fault.reason)).unwrap_or(fault);
+            let picked = self.pick(waits, record).await.map_err(want)?;
             self.note(&picked, record);
             if let Kind::Static(fixed) = &self.live.groups().targets[usize::from(picked.target)].kind {
                 record.is_static = true;
@@ -109,6 +114,14 @@ impl Forward<'_, '_> {
                 Tried::Done(result) => return result,
                 Tried::Failed(failed) => failed,
             };
+            if failed.fault.reason == Reason::UpstreamQueueFull {
+                // It is as if it had never been picked.
+                record.attempts -= 1;
+                let began = *waits.get_or_insert_with(ring::now);
+                self.make_way(began).await.map_err(want)?;
+                continue;
+            }
+            waits = None;
             // A stale connection says nothing about the endpoint: once more on a fresh one, beyond `attempts`.
             let ended =
                 matches!(failed.fault.reason, Reason::UpstreamClosed | Reason::UpstreamReset | Reason::UpstreamRefused);
@@ -129,20 +142,34 @@ impl Forward<'_, '_> {
         }
     }
 
-    /// An endpoint with a slot for this request; waits in line for one if all are busy.
-    async fn pick(&self, record: &mut Record) -> Result<Picked, Fault> {
+    /// The last connection that its endpoint may have went to another request: lets others go on before it looks again,
+    /// within the time that it may wait in all.
+    async fn make_way(&self, began: Instant) -> Result<(), Fault> {
+        let (now, limit) = (ring::now(), self.live.groups().limits.queue_timeout);
+        if limit.is_zero() {
+            return Err(Fault::new(Reason::UpstreamQueueFull));
+        }
+        if now >= began + limit {
+            return Err(Fault::new(Reason::UpstreamQueueTimeout));
+        }
+        let slept = self.exchange.client.within(self.exchange.deadline, sleep_until(now + LOOK_AGAIN)).await;
+        slept.map_err(|stopped| self.exchange.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout)))
+    }
+
+    /// An endpoint with a slot for this request; waits in line for one if all are busy, or if it `waits` already.
+    async fn pick(&self, waits: Option<Instant>, record: &mut Record) -> Result<Picked, Fault> {
         let worker = self.exchange.worker;
         let line = worker.balancers.borrow_mut().of(self.live).has_line(self.live, self.choice);
-        if !line {
+        if !line && waits.is_none() {
             match self.ask() {
                 Pick::Endpoint(picked) => return Ok(picked),
                 Pick::Unusable => return Err(Fault::new(Reason::NoRouteTargetAvailable)),
                 Pick::Full => {}
             }
         }
-        let began = ring::now();
-        let picked = self.wait_in_line(began).await;
-        record.spent(Phase::Queue, began, ring::now());
+        let now = ring::now();
+        let picked = self.wait_in_line(waits.unwrap_or(now)).await;
+        record.spent(Phase::Queue, now, ring::now());
         picked
     }
 
@@ -162,7 +189,7 @@ impl Forward<'_, '_> {
             // Whose turn it is looks, and nobody else: a newcomer takes no slot that was freed for one before it.
             match client.within(end, select2(ticket.turn(), client.socket.failed())).await {
                 Ok(Either::Left(())) => {}
-                Ok(Either::Right(())) => return Err(Fault::new(Reason::ClientCancelled)),
+                Ok(Either::Right(())) => return Err(gone(client)),
                 Err(Stopped::Late) if self.exchange.stopped(Stopped::Late).is_none() => {
                     return Err(Fault::new(Reason::UpstreamQueueTimeout));
                 }
@@ -180,7 +207,7 @@ impl Forward<'_, '_> {
         let worker = self.exchange.worker;
         let now = ring::now();
         let idle = |endpoint: EndpointId| {
-            let pooled = worker.pool.borrow().any(|upstream| upstream.endpoint() == endpoint);
+            let pooled = worker.pool.borrow().holds(endpoint.number());
             pooled || worker.sessions.borrow().has_room(endpoint)
         };
         let ask = Ask {

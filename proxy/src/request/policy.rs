@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Exchange;
 use super::record::Record;
+use super::relay::gone;
 use crate::base::metric::{Limit, Phase};
 use crate::base::{Fault, Reason};
 use crate::config::value::{Protocol, RuleMode};
@@ -143,7 +144,7 @@ impl<'a> Exchange<'a> {
         record.spent(Phase::Policy, began, ring::now());
         match waited {
             Ok(Either::Left(())) => Ok(()),
-            Ok(Either::Right(())) => Err(Fault::new(Reason::ClientCancelled)),
+            Ok(Either::Right(())) => Err(gone(self.client)),
             Err(stopped) => Err(self.stopped(stopped).unwrap_or(Fault::new(Reason::RequestTimeout))),
         }
     }

@@ -8,7 +8,7 @@ use super::record::Record;
 use crate::base::{Fault, Reason};
 use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::http::{BodyLength, BodyReader, Piece, Trailers, write_chunk_start, write_last_chunk};
-use crate::listen::{Client, Stopped, deadline};
+use crate::listen::{Client, Stopped, Told, deadline};
 use crate::ring;
 use crate::transport::Upstream;
 use crate::wire::{Stream, Wire};
@@ -44,6 +44,11 @@ impl<'s> Watch<'s> {
 /// What ends the request of a client that was told to end: there is nothing more to say to it.
 pub(super) fn cut(client: &Client) -> Fault {
     Fault::new(client.cut()).status(0)
+}
+
+/// What it means that the client's wire has failed: it went, or its whole connection was ended, which knows why.
+pub(super) fn gone(client: &Client) -> Fault {
+    if client.told() == Told::Cut { cut(client) } else { Fault::new(Reason::ClientCancelled) }
 }
 
 /// A response body on its way out.
@@ -84,7 +89,7 @@ impl Exchange<'_> {
             };
             match self.client.within(end, socket.flush()).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(_)) => return Err(Fault::new(Reason::ClientCancelled)),
+                Ok(Err(_)) => return Err(gone(self.client)),
                 Err(stopped) => {
                     if let Some(fault) = self.stopped(stopped) {
                         return Err(fault);
@@ -178,7 +183,7 @@ impl Exchange<'_> {
             let period = deadline(ring::now(), self.rules.timeouts.send);
             match self.client.within(period, stream.drained()).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(_)) => return Err(Fault::new(Reason::ClientCancelled)),
+                Ok(Err(_)) => return Err(gone(self.client)),
                 Err(Stopped::Late) if watch.moved() => {}
                 Err(Stopped::Late) => return Err(Fault::new(Reason::ClientTooSlow)),
                 Err(_) => return Err(cut(self.client)),

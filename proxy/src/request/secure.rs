@@ -11,7 +11,7 @@ use crate::listen::{Client, Secured, Stopped, deadline};
 use crate::ring;
 use crate::tls::{Alert, Cause, Handshake, Refused, Store};
 use crate::wire::{Failure, Tls};
-use crate::worker::Worker;
+use crate::worker::{Handshakes, Worker};
 
 /// How long a client may take its alert after a failed handshake.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ async fn agree(worker: &Worker, tls: &Tls, store: &Store, max: u64) -> Result<Se
             handshakes.begin().await
         }
     };
-    shake(tls, store).await.map_err(|failure| match failure {
+    shake(tls, store, handshakes).await.map_err(|failure| match failure {
         Unmade::Refused(Refused::UnknownName) => {
             tls.refuse(Alert::UNRECOGNISED_NAME);
             End::Failed(Reason::TlsUnknownSni)
@@ -83,8 +83,9 @@ impl From<Failure> for Unmade {
     }
 }
 
-async fn shake(tls: &Tls, store: &Store) -> Result<Secured, Unmade> {
+async fn shake(tls: &Tls, store: &Store, handshakes: &Handshakes) -> Result<Secured, Unmade> {
     let (hello, received) = tls.hello().await?;
+    handshakes.turn().await;
     // What makes no sense is refused by the session, whichever it is.
     let sni = hello.and_then(|hello| hello.sni);
     let choice = store.choose(sni.as_deref()).map_err(Unmade::Refused)?;

@@ -25,6 +25,8 @@ pub struct Listener(Rc<Acceptor>);
 /// The state that a listener shares with its accept in flight.
 pub(super) struct Acceptor {
     fd: OwnedFd,
+    /// Other workers accept on the same socket.
+    shared: bool,
     waiting: RefCell<VecDeque<Socket>>,
     waker: Cell<Option<Waker>>,
     token: Cell<Option<Token>>,
@@ -38,10 +40,12 @@ impl Listener {
     /// Adopts a listening descriptor (TCP or Unix), and makes it block, as the ring needs it.
     pub fn from_fd(fd: OwnedFd) -> Self {
         let fd = blocking(fd);
+        // On TCP each worker has a socket of its own.
+        let shared = socket2::SockRef::from(&fd).local_addr().is_ok_and(|address| address.is_unix());
         let waiting = RefCell::default();
         let (waker, token) = (Cell::new(None), Cell::new(None));
         let (exhausted, stopped, error) = (Cell::new(false), Cell::new(false), Cell::new(0));
-        Self(Rc::new(Acceptor { fd, waiting, waker, token, exhausted, stopped, error }))
+        Self(Rc::new(Acceptor { fd, shared, waiting, waker, token, exhausted, stopped, error }))
     }
 
     /// The next connection. A shortage of descriptors or memory is waited out, and counted. After [`Listener::stop`]
@@ -102,6 +106,11 @@ impl Drop for Listener {
 impl Acceptor {
     pub(super) fn fd(&self) -> Fd {
         Fd(self.fd.as_raw_fd())
+    }
+
+    /// Whether others accept on the same socket.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared
     }
 
     fn take(self: &Rc<Self>) -> Option<io::Result<Socket>> {

@@ -9,6 +9,7 @@ use super::health::Check;
 use super::outlier::Rules;
 use super::sticky::Sticky;
 use crate::config::value::{Balance, HashKey, TargetProtocol};
+use crate::listen::proxy_protocol::Version;
 use crate::tls::Outgoing;
 
 mod compile;
@@ -70,6 +71,8 @@ pub struct Target {
     pub kind: Kind,
     /// What is spoken there; of no meaning for a static answer.
     pub protocol: TargetProtocol,
+    /// How it learns whose connection it gets.
+    pub announces: Option<Version>,
     /// 0 is tried first.
     pub priority_group: u8,
     /// 1 to 1,000,000.

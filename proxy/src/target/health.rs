@@ -46,12 +46,23 @@ pub enum Probe {
         /// Statuses that pass.
         status: Vec<StatusRange>,
     },
+    /// grpc.health.v1.
+    Grpc {
+        /// The service asked about; empty: the server as a whole.
+        service: Box<str>,
+        /// The `:authority`; `None`: the target's.
+        host: Option<Box<str>>,
+    },
 }
 
 impl From<&Health> for Check {
     fn from(raw: &Health) -> Self {
         let probe = match raw.kind {
             HealthKind::Tcp => Probe::Tcp,
+            HealthKind::Grpc => Probe::Grpc {
+                service: raw.service.as_deref().unwrap_or_default().into(),
+                host: raw.host.as_deref().map(Into::into),
+            },
             HealthKind::Http => Probe::Http {
                 method: raw.method,
                 path: raw.path.as_str().into(),
@@ -79,7 +90,7 @@ impl Check {
     /// Whether a probe's status passes.
     pub fn passes(&self, status: u16) -> bool {
         match &self.probe {
-            Probe::Tcp => true,
+            Probe::Tcp | Probe::Grpc { .. } => true,
             Probe::Http { status: ranges, .. } => ranges.iter().any(|range| range.contains(status)),
         }
     }

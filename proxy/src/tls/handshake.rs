@@ -14,7 +14,7 @@ use rustls::{CipherSuite, ClientConfig, CommonState, Error, HandshakeKind, Proto
 
 use super::record::{HEADER, Protection};
 use super::session::{Keys, Session};
-use super::{Agreed, Version};
+use super::{Agreed, Alert, Version};
 
 /// Octets that may wait for a message to be whole: rustls takes none longer than 64 KiB, in records of any size.
 const RECEIVED_MAX: usize = 160 << 10;
@@ -32,6 +32,8 @@ pub struct Handshake {
     shown: usize,
     /// Whole records that it has been shown.
     records: usize,
+    /// Something was sent.
+    answered: bool,
 }
 
 enum Side {
@@ -60,7 +62,7 @@ impl Handshake {
     /// The configuration cannot be used.
     pub fn server(config: Arc<ServerConfig>, received: Vec<u8>) -> Result<Self, Error> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self { side: Side::Server(Box::new(connection)), received, whole: 0, shown: 0, records: 0 })
+        Ok(Self { side: Side::Server(Box::new(connection)), received, whole: 0, shown: 0, records: 0, answered: false })
     }
 
     /// A client's with a server of this name.
@@ -69,7 +71,14 @@ impl Handshake {
     /// The configuration cannot be used.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Error> {
         let connection = UnbufferedClientConnection::new(config, name)?;
-        Ok(Self { side: Side::Client(Box::new(connection)), received: Vec::new(), whole: 0, shown: 0, records: 0 })
+        Ok(Self {
+            side: Side::Client(Box::new(connection)),
+            received: Vec::new(),
+            whole: 0,
+            shown: 0,
+            records: 0,
+            answered: false,
+        })
     }
 
     /// Takes received octets.
@@ -87,7 +96,7 @@ impl Handshake {
                 Ok(Turn::Again) => {}
                 Ok(Turn::Blocked) if !self.common().is_handshaking() => return Ok(Stand::Done),
                 Ok(Turn::Blocked) if self.received.len() > RECEIVED_MAX || self.records > RECORDS_MAX => {
-                    return Err(Error::General("the handshake's messages are too long".to_owned()));
+                    return Err(self.too_long(out));
                 }
                 Ok(Turn::Blocked) if !self.show_more() => return Ok(Stand::Waiting),
                 Ok(Turn::Blocked) => {}
@@ -98,6 +107,14 @@ impl Handshake {
                 }
             }
         }
+    }
+
+    fn too_long(&self, out: &mut Vec<u8>) -> Error {
+        // Who has been answered has keys by now, with which nothing can be said any more.
+        if !self.answered {
+            out.extend_from_slice(&Alert::DECODE_ERROR.plain_record());
+        }
+        Error::General("the handshake's messages are too long".to_owned())
     }
 
     /// Lets rustls see the next record, or as much of it as there is. False: it has seen all.
@@ -125,6 +142,7 @@ impl Handshake {
             Side::Server(connection) => settle(connection.process_tls_records(shown), out),
             Side::Client(connection) => settle(connection.process_tls_records(shown), out),
         };
+        self.answered |= !out.is_empty();
         self.received.drain(..discard);
         self.whole = self.whole.saturating_sub(discard);
         self.shown -= discard;

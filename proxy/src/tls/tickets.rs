@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -92,7 +92,7 @@ pub struct Tickets {
 #[derive(Default)]
 struct Ring {
     rotation: Duration,
-    keys: Vec<Arc<Key>>,
+    keys: Vec<Key>,
 }
 
 struct Key {
@@ -129,11 +129,11 @@ impl Tickets {
         ring.rotation = rotation.unwrap_or(ring.rotation);
         let period = i64::try_from(ring.rotation.as_secs()).unwrap_or(i64::MAX);
         // A clock that was set back makes a key that seems to be of the future; it is replaced.
-        let young = |key: &Arc<Key>| (0..period).contains(&now.saturating_sub(key.made));
+        let young = |key: &Key| (0..period).contains(&now.saturating_sub(key.made));
         if !ring.keys.first().is_some_and(young)
             && let Some(key) = Key::generate(now)
         {
-            ring.keys.insert(0, Arc::new(key));
+            ring.keys.insert(0, key);
             ring.keys.truncate(2);
             ring.keys.retain(|key| now.saturating_sub(key.made) < period.saturating_mul(2));
         }
@@ -141,7 +141,7 @@ impl Tickets {
 
     fn export(&self) -> Vec<Kept> {
         let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-        ring.keys.iter().map(|key| key.export()).collect()
+        ring.keys.iter().map(Key::export).collect()
     }
 }
 
@@ -153,7 +153,7 @@ impl fmt::Debug for Tickets {
 
 impl Ring {
     fn import(kept: &[Kept]) -> Option<Self> {
-        let keys = kept.iter().map(|key| Key::import(key).map(Arc::new)).collect::<Option<_>>()?;
+        let keys = kept.iter().map(Key::import).collect::<Option<_>>()?;
         Some(Self { keys, ..Self::default() })
     }
 }
@@ -210,8 +210,9 @@ impl fmt::Debug for Sealer {
 }
 
 impl Sealer {
-    fn keys(&self) -> Vec<Arc<Key>> {
-        self.tickets.ring.read().unwrap_or_else(PoisonError::into_inner).keys.clone()
+    /// The keys of the moment. Whoever makes new ones waits for those who seal or open, microseconds each.
+    fn ring(&self) -> RwLockReadGuard<'_, Ring> {
+        self.tickets.ring.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -222,15 +223,14 @@ impl ProducesTickets for Sealer {
 
     /// A ticket is sealed at any time of its key's life, and opens for one more life at least.
     fn lifetime(&self) -> u32 {
-        let rotation = self.tickets.ring.read().unwrap_or_else(PoisonError::into_inner).rotation;
-        u32::try_from(rotation.as_secs()).unwrap_or(u32::MAX)
+        u32::try_from(self.ring().rotation.as_secs()).unwrap_or(u32::MAX)
     }
 
     fn encrypt(&self, session: &[u8]) -> Option<Vec<u8>> {
         if session.len() > SESSION_MAX {
             return None;
         }
-        self.keys().first()?.seal(&self.bound, session)
+        self.ring().keys.first()?.seal(&self.bound, session)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
@@ -239,9 +239,8 @@ impl ProducesTickets for Sealer {
         if sealed.len() > SESSION_MAX + AES_256_GCM_SIV.tag_len() {
             return None;
         }
-        let keys = self.keys();
         // The name is no secret: it went over the wire.
-        keys.iter().find(|key| key.name == *name)?.open(&self.bound, *nonce, sealed)
+        self.ring().keys.iter().find(|key| key.name == *name)?.open(&self.bound, *nonce, sealed)
     }
 }
 

@@ -10,7 +10,8 @@ use super::pool::{Key, Parked, Seen};
 use super::session::Lease;
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::http::{BodyLength, Response};
-use crate::listen::Flow;
+use crate::listen::proxy_protocol::Version;
+use crate::listen::{Announced, Flow};
 use crate::ring::{self, Endpoint, Socket, Timer};
 use crate::target::{Connection, EndpointId};
 use crate::tls::Outgoing;
@@ -54,7 +55,7 @@ impl Upstream {
     pub async fn dial(address: SocketAddr, place: Connection, limit: Duration) -> Result<Box<Self>, Fault> {
         let timer = Timer::new();
         let socket = connect(address, &timer, limit).await?;
-        let key = Key { address, http2: false, tls: None };
+        let key = Key { address, http2: false, tls: None, client: 0 };
         Ok(Box::new(Self::new(Wire::Plain(socket), timer, key, Held::Place(place))))
     }
 
@@ -82,6 +83,14 @@ impl Upstream {
         }
     }
 
+    /// Says before all else whose connection it is: from here on it serves that client connection alone.
+    pub fn announce(&mut self, version: Version, client: &Announced, number: u64) {
+        let mut header = Vec::new();
+        version.announce(&mut header, client);
+        self.socket.begin_send(header.into());
+        self.key.client = number;
+    }
+
     /// Makes a TLS handshake within `limit` (zero: no limit), after which its octets go by TLS.
     ///
     /// # Errors
@@ -99,8 +108,8 @@ impl Upstream {
     ///
     /// # Errors
     /// It is no such connection.
-    pub fn into_shared(self: Box<Self>) -> Result<(Key, Connection, Wire, Option<Flow>), Box<Self>> {
-        match *self {
+    pub fn into_shared(self) -> Result<(Key, Connection, Wire, Option<Flow>), Box<Self>> {
+        match self {
             Self { held: Held::Place(place), key, socket, flow, .. } if key.http2 => Ok((key, place, socket, flow)),
             own => Err(Box::new(own)),
         }
@@ -185,6 +194,10 @@ impl Parked for Upstream {
             Some(Ok(Some(_))) => Seen::Data,
             Some(Ok(None) | Err(_)) => Seen::End,
         }
+    }
+
+    fn endpoint(&self) -> u64 {
+        Self::endpoint(self).number()
     }
 }
 

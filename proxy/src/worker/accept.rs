@@ -10,6 +10,7 @@ use super::{Current, NewSocket, Worker};
 use crate::base::Reason;
 use crate::base::id::RequestId;
 use crate::base::metric::Limit;
+use crate::control::port::Kept;
 use crate::listen::{Announced, Client, Counted, Crowded, Held, Member, Place, Told};
 use crate::policy::finding::{Denial, Kind};
 use crate::request;
@@ -65,17 +66,23 @@ impl Worker {
         bound.retain(|one| {
             let stay = stays(&one.listener.borrow(), &one.address);
             if !stay {
-                let socket = one.socket.clone();
-                socket.turn_away();
-                ring::spawn(async move {
-                    sleep_until(ring::now() + HANDSHAKE).await;
-                    socket.stop();
-                });
+                close(one.socket.clone());
             }
             stay
         });
         let listener_stays = |name: &str| bound.iter().any(|one| **one.listener.borrow() == *name);
         self.tell_all(Told::Finish, |client| !listener_stays(&client.listener));
+    }
+
+    /// Stops accepting everywhere. Where another process goes on with the same sockets, what they hold is that
+    /// process's, and nobody is turned away.
+    pub(super) fn stop_listening(&self, kept: &Kept) {
+        for one in self.bound.borrow_mut().drain(..) {
+            match kept.contains(&(one.listener.borrow().clone(), one.address)) {
+                true => one.socket.stop(),
+                false => close(one.socket),
+            }
+        }
     }
 
     fn admit(self: &Rc<Self>, socket: Socket, listener: &Arc<str>, port: u16) {
@@ -194,6 +201,15 @@ impl Worker {
         self.found(&Denial { listener, dst_port, client, status: 0, ..denial });
         (reason, rule)
     }
+}
+
+/// Closes a socket, once the connections that have begun there are accepted.
+fn close(socket: Rc<Listener>) {
+    socket.turn_away();
+    ring::spawn(async move {
+        sleep_until(ring::now() + HANDSHAKE).await;
+        socket.stop();
+    });
 }
 
 /// Why a connection is reset as soon as it is accepted.

@@ -184,6 +184,7 @@ fn worker(number: usize, shared: &Shared, others: Arc<Others>, first: &super::Ad
         crowd: Rc::new(shared.crowd.clone()),
         random: RefCell::new(random),
         pool: RefCell::default(),
+        announced_last: Cell::new(0),
         sessions: RefCell::default(),
         balancers: RefCell::new(Balancers::new(number, seed, move |wake| send_wake(&sent, wake))),
         budgets: RefCell::default(),

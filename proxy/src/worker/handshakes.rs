@@ -6,11 +6,20 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use crate::base::Instant;
+use crate::ring::{self, yield_now};
+
+/// Handshakes that make keys and sign within one turn of the loop: each takes as long as dozens of requests, and those
+/// of other connections have their turns between.
+const PER_TURN_MAX: u32 = 4;
+
 /// Counts handshakes.
 #[derive(Default)]
 pub struct Handshakes {
     under_way: Cell<u64>,
     line: RefCell<VecDeque<Rc<Seat>>>,
+    /// The last turn in which one has made its keys, and how many have.
+    turn: Cell<(Instant, u32)>,
 }
 
 /// A place in the line.
@@ -58,6 +67,23 @@ impl Handshakes {
         // What was counted for the seat is from here on counted for the handshake.
         waiting.seat.called.set(false);
         UnderWay(self)
+    }
+
+    /// Waits for a turn of the loop in which not too many have made their keys.
+    pub async fn turn(&self) {
+        loop {
+            let now = ring::now();
+            let (turn, count) = self.turn.get();
+            if turn != now {
+                self.turn.set((now, 1));
+                return;
+            }
+            if count < PER_TURN_MAX {
+                self.turn.set((turn, count + 1));
+                return;
+            }
+            yield_now().await;
+        }
     }
 
     fn end(&self) {

@@ -9,6 +9,7 @@ use super::{Adoption, Current, Message, Worker};
 use crate::base::metric::Limit;
 use crate::base::{Instant, Reason};
 use crate::control::facts::BEAT;
+use crate::control::port::Kept;
 use crate::listen::{Client, Told};
 use crate::policy::ban::Bans;
 use crate::policy::geoip::GeoIp;
@@ -30,7 +31,7 @@ pub(super) async fn live(worker: Rc<Worker>, mailbox: Mailbox<Message>, first: A
     ring::spawn(super::kernel::send(worker.clone()));
     loop {
         match mailbox.recv().await {
-            Message::Drain { deadline } => return drain(&worker, &mailbox, deadline).await,
+            Message::Drain { deadline, kept } => return drain(&worker, &mailbox, deadline, &kept).await,
             message => worker.take(message),
         }
     }
@@ -67,15 +68,15 @@ async fn tick_logs(worker: Rc<Worker>) {
     }
 }
 
-async fn drain(worker: &Rc<Worker>, mailbox: &Mailbox<Message>, mut deadline: Instant) {
+async fn drain(worker: &Rc<Worker>, mailbox: &Mailbox<Message>, mut deadline: Instant, kept: &Kept) {
     worker.draining.set(true);
-    worker.stop_listening_unless(|_, _| false);
+    worker.stop_listening(kept);
     worker.tell_all(Told::Finish, |_| true);
     let timer = Timer::new();
     while !worker.is_idle() {
         timer.set(Some(deadline));
         match timer.race(select2(mailbox.recv(), worker.empty.wait())).await {
-            Ok(Either::Left(Message::Drain { deadline: sooner })) => deadline = deadline.min(sooner),
+            Ok(Either::Left(Message::Drain { deadline: sooner, .. })) => deadline = deadline.min(sooner),
             Ok(Either::Left(message)) => worker.take(message),
             Ok(Either::Right(())) => {}
             Err(_) => break,

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::base::Instant;
 use crate::base::metric::RouteCells;
 use crate::config::Snapshot;
+use crate::control::port::Kept;
 use crate::files::Log;
 use crate::kernel::Listening;
 use crate::listen::Quota;
@@ -43,6 +44,8 @@ pub enum Message {
     Drain {
         /// When what is left is cut; a second message may bring it forward.
         deadline: Instant,
+        /// What another process accepts on from now on: that is left alone as it is.
+        kept: Kept,
     },
     /// Hand over the access log's lines, and say so: the files are about to be reopened.
     FlushLogs(Sender<()>),

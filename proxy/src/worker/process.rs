@@ -4,22 +4,23 @@ mod sockets;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
 pub(super) use self::sockets::is_fixed;
-use self::sockets::{Address, SocketFiles};
+use self::sockets::{Address, Held, Inherited, SocketFiles};
 use super::{Adoption, Fleet, FleetError, Message, NewSocket, Quotas, Shared, clock, cores};
 use crate::base::Instant;
 use crate::base::metric::{Counters, RouteTable};
 use crate::cli::Source;
 use crate::config::snapshot::LogPlan;
-use crate::config::tls::Kept;
+use crate::config::tls;
 use crate::config::value::Ceiling;
 use crate::config::{Document, Environment, Problem, Problems, Snapshot};
-use crate::control::port::{Adopted, Beside, FirstTables, Refusal};
+use crate::control::port::{Adopted, Beside, FirstTables, Handed, Kept, Refusal, Secrets};
 use crate::control::{self, Facts, Ground, Question, Reports, Unanswered};
 use crate::files::{Log, Writer};
 use crate::kernel::{Feeds, Listening};
@@ -58,7 +59,7 @@ pub struct Process {
     /// What workers have denied.
     pub findings: Arc<Outlet>,
     /// What the TLS of listeners keeps over configurations.
-    pub tls: Arc<Kept>,
+    pub tls: Arc<tls::Kept>,
     source: Source,
     writer: Mutex<Option<Writer>>,
     sticky_key: [u8; 32],
@@ -70,8 +71,8 @@ pub struct Process {
 struct State {
     generation: u64,
     snapshot: Option<Arc<Snapshot>>,
-    /// Where listeners are bound; the port is the kernel's where 0 was asked.
-    bound: HashMap<Address, u16>,
+    /// Where listeners are bound.
+    bound: HashMap<Address, Held>,
     /// Addresses that could not be bound, and why.
     unbound: HashMap<Address, String>,
     /// Files of the Unix sockets among them.
@@ -82,6 +83,8 @@ struct State {
     listeners: HashMap<Arc<str>, (Option<Quota>, Option<Quota>)>,
     /// What each worker has not been given yet.
     hands: Vec<Hand>,
+    /// What another process has given to this one.
+    inherited: Inherited,
 }
 
 /// What one worker has not been given yet: its mailbox was full, or nothing has been sent since.
@@ -125,6 +128,7 @@ impl Process {
         node_id: &str,
         reports: Reports,
         kernel: Feeds,
+        heritage: Option<Heritage>,
     ) -> Result<(Self, Fleet), FleetError> {
         let workers = if workers == 0 { cores().len().max(1) } else { workers as usize };
         let flows = Arc::<Notes>::default();
@@ -140,8 +144,12 @@ impl Process {
             node_id: node_id.into(),
         };
         let fleet = Fleet::start(&shared)?;
-        let mut sticky_key = [0; 32];
-        fastrand::Rng::new().fill(&mut sticky_key);
+        let (sockets, secrets) = heritage.unzip();
+        let Secrets { sticky_key, tickets } = secrets.unwrap_or_default();
+        let kept = tls::Kept::serving();
+        if !tickets.is_empty() && !kept.tickets.import(&tickets) {
+            tracing::warn!("the ticket keys of the process before are not known here: TLS sessions are not resumed");
+        }
         let process = Self {
             facts: shared.facts,
             counters: shared.counters,
@@ -149,10 +157,10 @@ impl Process {
             rules: Arc::new(RuleTable::new(workers)),
             flows,
             findings,
-            tls: Arc::new(Kept::serving()),
+            tls: Arc::new(kept),
             source,
             writer: Mutex::new(Some(Writer::start().map_err(FleetError::Failed)?)),
-            sticky_key,
+            sticky_key: sticky_key.unwrap_or_else(random_key),
             limits: limit::Tables::new(secret(), epoch()),
             mailboxes: fleet.mailboxes().to_vec(),
             state: Mutex::new(State {
@@ -166,6 +174,7 @@ impl Process {
                 connections: Quota::new(0, workers),
                 listeners: HashMap::new(),
                 hands: (0..workers).map(|_| Hand::default()).collect(),
+                inherited: sockets.map(Inherited::of).unwrap_or_default(),
             }),
         };
         Ok((process, fleet))
@@ -184,15 +193,16 @@ impl Process {
         }
         let snapshot = Arc::new(snapshot);
         let logs = self.open_logs(&state, &snapshot)?;
-        let first = state.snapshot.is_none();
-        let (opened, unbound) = self.open_listeners(&state, &snapshot.document, first)?;
+        // A process that takes over is to do no less than the one before it: it goes on without nothing.
+        let go_on = state.snapshot.is_none() && !state.inherited.is_any();
+        let (opened, unbound) = self.open_listeners(&mut state, &snapshot.document, go_on)?;
         let access = sockets::access(&state, &snapshot.document)?;
         // From here on nothing can fail.
         sockets::follow(&mut state, &snapshot.document);
         state.unbound = unbound;
         let quotas = quotas(&mut state, &snapshot.document, self.mailboxes.len());
         let cells = self.routes.generation(snapshot.document.routes.iter().map(|route| route.name.as_str()));
-        self.deal(&mut state, opened);
+        self.bound(&mut state, opened);
         state.own_files();
         access.change();
         let Beside { live, bans, geoip } = beside(&snapshot);
@@ -267,7 +277,7 @@ impl Process {
             let opened = match (kept, &*writer) {
                 (Some(log), _) => return Ok(log.clone()),
                 (None, Some(writer)) => writer.open(plan.settings.clone()),
-                (None, None) => Err(std::io::Error::other("the process ends")),
+                (None, None) => Err(io::Error::other("the process ends")),
             };
             let raw = snapshot.document.access_logs.iter().find(|raw| raw.name == plan.settings.name);
             let at = raw.map(|raw| raw.at.clone()).unwrap_or_default();
@@ -290,9 +300,9 @@ impl control::Process for Process {
     fn bind(&self) {
         let mut state = self.lock();
         let Some(snapshot) = state.snapshot.clone() else { return };
-        if let Ok((opened, unbound)) = self.open_listeners(&state, &snapshot.document, true) {
+        if let Ok((opened, unbound)) = self.open_listeners(&mut state, &snapshot.document, true) {
             state.unbound = unbound;
-            self.deal(&mut state, opened);
+            self.bound(&mut state, opened);
             state.own_files();
             self.flush(&mut state);
             self.tell_listeners(&state);
@@ -327,8 +337,39 @@ impl control::Process for Process {
         self.send(worker, Message::GeoIp(geoip.clone()))
     }
 
-    fn drain(&self, worker: usize, deadline: Instant) -> bool {
-        self.send(worker, Message::Drain { deadline })
+    fn drain(&self, worker: usize, deadline: Instant, kept: &Kept) -> bool {
+        // Else a socket that its worker has closed would go on taking connections that nobody accepts.
+        let Ok(mut state) = self.state.try_lock() else { return false };
+        state.bound.values_mut().for_each(|held| held.sockets.clear());
+        state.leave_files(kept);
+        drop(state);
+        self.send(worker, Message::Drain { deadline, kept: kept.clone() })
+    }
+
+    fn sockets(&self) -> io::Result<Vec<Handed>> {
+        self.lock().bound.iter().map(|(address, held)| held.share(address)).collect()
+    }
+
+    fn claimed(&self) -> Kept {
+        self.lock().inherited.claimed()
+    }
+
+    fn accept(&self) {
+        let mut state = self.lock();
+        for (address, opened) in state.inherited.release() {
+            self.deal(&mut state, address, opened);
+        }
+        state.own_files();
+        let access = state.snapshot.as_ref().map(|snapshot| sockets::access(&state, &snapshot.document));
+        // A name that is unknown was told with the document.
+        if let Some(Ok(access)) = access {
+            access.change();
+        }
+        self.flush(&mut state);
+    }
+
+    fn secrets(&self) -> Secrets {
+        Secrets { sticky_key: Some(self.sticky_key), tickets: self.tls.tickets.export() }
     }
 
     fn reopen_logs(&self) {
@@ -368,6 +409,15 @@ fn quotas(state: &mut State, document: &Document, workers: usize) -> Quotas {
         state.listeners.insert(name, own);
     }
     Quotas { requests: state.requests.clone(), connections: state.connections.clone(), listeners }
+}
+
+/// What a process leaves to the next one: the listeners' sockets, and keys.
+pub type Heritage = (Vec<Handed>, Secrets);
+
+fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    fastrand::Rng::new().fill(&mut key);
+    key
 }
 
 /// 128 bits that no client knows: the standard library keys its own tables from the system's random source.

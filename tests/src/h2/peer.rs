@@ -290,11 +290,11 @@ impl Peer {
         if self.went_away().is_none() {
             self.until(&format!("GOAWAY {wanted}"), |peer, _| peer.went_away().is_some());
         }
-        let (_, code) = self.went_away().expect("a GOAWAY came");
+        let (last, code) = self.went_away().expect("a GOAWAY came");
         assert!(codes.contains(&code), "GOAWAY {} instead of {wanted}; seen: {:#?}", code::name(code), self.seen);
         self.expect_end();
-        // A gentle one comes first with the last stream of all, and then with the one that was taken.
-        self.went_away().map_or(0, |(last, _)| last)
+        // A graceful end names the last stream only in its second GOAWAY (RFC 9113 6.8).
+        self.went_away().map_or(last, |(last, _)| last)
     }
 
     /// Reads to the end of the connection; says how it ended.

@@ -7,7 +7,7 @@ use weir_tests::weir::command;
 /// A document of one listener with this certificate entry, and more keys of `[listener.tls]`.
 fn document(entry: &str, more: &str) -> String {
     format!(
-        "[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\nprotocol = \"https\"\n[listener.tls]\n\
+        "management.listen = []\n[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:0\"\nprotocol = \"https\"\n[listener.tls]\n\
          certificates = [{entry}]\n{more}\n"
     )
 }

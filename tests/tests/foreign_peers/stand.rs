@@ -30,7 +30,11 @@ impl Stand {
         dir.write("ca.pem", authority.pem());
         let config = match begun {
             Begun::PriorKnowledge => config.h2c(),
-            Begun::Agreed => config.secured(&[&authority.certify(&["127.0.0.1", "localhost", "weir.test"])]),
+            Begun::Agreed => {
+                // Who dials an address names nobody.
+                let identity = authority.certify(&["weir.test", "localhost", "127.0.0.1"]);
+                config.secured_with(&[&identity], "default_certificate = \"weir.test\"")
+            }
         };
         Self { weir: config.start(), begun, dir }
     }
@@ -40,6 +44,11 @@ impl Stand {
             Begun::PriorKnowledge => self.weir.url(path),
             Begun::Agreed => self.weir.url(path).replace("http://", "https://"),
         }
+    }
+
+    /// Where it listens, by a name that its certificate has.
+    pub(crate) fn named(&self, scheme: &str, path: &str) -> String {
+        format!("{scheme}://localhost:{}{path}", self.weir.web().port())
     }
 
     /// Where the authority's certificate stands.

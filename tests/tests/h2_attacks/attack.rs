@@ -100,7 +100,8 @@ pub(crate) fn endless(peer: &mut Peer, piece: usize) -> impl Iterator<Item = Fra
     std::iter::once(first).chain(std::iter::repeat(more))
 }
 
-/// weir before an origin that answers everything but `/held`, which waits for the gate and whose body nobody reads.
+/// weir before an origin that answers everything but `/held`, which waits for the gate and whose body nobody reads for
+/// long.
 pub(crate) struct Target {
     pub(crate) weir: Weir,
     pub(crate) origin: Origin,
@@ -113,8 +114,8 @@ impl Target {
         let held = gate.clone();
         let origin = Origin::scripted(move |mut conn, _| {
             while let Some(mut request) = conn.request_head() {
-                if request.target == "/held" {
-                    held.pass();
+                if request.target == "/held" && !held.pass_unless(|window| !conn.silent_for(window)) {
+                    return;
                 }
                 if !conn.body(&mut request) {
                     return;

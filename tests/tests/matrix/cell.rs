@@ -93,11 +93,11 @@ impl Cell {
         let mut config = config
             .replace(&format!("url = \"{}\"", origin.url()), &{ format!("url = \"{}\"\n{target}", origin.url()) });
         if front.is_secured() {
-            config = config.secured(&[&authority.certify(&["weir.test"])]);
+            config = config.secured(&[&authority.certify(&["test"])]);
         } else if front.is_h2() {
             config = config.h2c();
         }
-        let connector = Connector::to("weir.test").trusting(&authority).offering(front.alpn());
+        let connector = Connector::to("test").trusting(&authority).offering(front.alpn());
         Self { front, back, origin, gate, weir: config.start(), told, connector }
     }
 

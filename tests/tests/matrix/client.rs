@@ -168,6 +168,14 @@ impl Client {
         self.answer(method)
     }
 
+    /// Goes without a word.
+    pub(crate) fn reset(self) {
+        match self {
+            Self::Http1(client) => client.reset(),
+            Self::Http2(peer, ..) => peer.reset(),
+        }
+    }
+
     /// How the connection ends.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> Ended {

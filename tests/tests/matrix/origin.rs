@@ -91,7 +91,7 @@ fn over_http_1(mut conn: Conn, gate: &Gate, told: &Told) {
             }
             return;
         }
-        if request.target == "/held" && !held(gate, |window| !conn.silent_for(window)) {
+        if request.target == "/held" && !gate.pass_unless(|window| !conn.silent_for(window)) {
             told.cancelled.fetch_add(1, Ordering::SeqCst);
             return;
         }
@@ -134,7 +134,7 @@ fn over_http_2(conn: Conn, gate: &Gate, told: &Told) {
         }
         let Some(request) = conn.body(stream) else { continue };
         conn.note(request.clone());
-        if request.target == "/held" && !held(gate, |window| conn.is_reset(stream, window)) {
+        if request.target == "/held" && !gate.pass_unless(|window| conn.is_reset(stream, window)) {
             told.cancelled.fetch_add(1, Ordering::SeqCst);
             continue;
         }
@@ -174,18 +174,6 @@ fn chat(conn: &mut h2::Conn, stream: u32) {
             return;
         } else if conn.read().is_none() {
             return;
-        }
-    }
-}
-
-/// Waits for the gate; false if the other side gives up before.
-fn held(gate: &Gate, mut gone: impl FnMut(std::time::Duration) -> bool) -> bool {
-    loop {
-        if gate.is_open() {
-            return true;
-        }
-        if gone(std::time::Duration::from_millis(50)) {
-            return false;
         }
     }
 }

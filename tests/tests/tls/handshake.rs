@@ -204,12 +204,14 @@ fn a_client_that_leaves_within_its_handshake_leaves_nothing() {
     stream.write_all(&hello()).expect("write");
     stream.read_exact(&mut [0; 100]).expect("an answer");
     drop(stream);
-    stand.weir.wait_reason("tls_error", 21);
+    // A reset takes what was sent with it: of those connections weir may have seen no octet.
+    stand.weir.wait_reason("tls_error", 11);
     wait::until("connections to be gone", || stand.open() == 0 && stand.weir.process().fds() <= descriptors);
     // Who connects and says nothing has not failed.
+    let failed = stand.weir.reason("tls_error");
     drop(stand.tcp());
     stand.serves();
-    assert_eq!(stand.weir.reason("tls_error"), 21);
+    assert_eq!(stand.weir.reason("tls_error"), failed);
 }
 
 #[test]
@@ -240,7 +242,7 @@ fn more_handshakes_than_may_be_wait_and_then_go_on() {
     let authority = stand.connector();
     let web = stand.weir.web();
     let waiting = std::thread::spawn(move || Client::connect_tls(web, &authority).exchange(GET).text());
-    let hits = || stand.weir.metrics().sum("weir_limit_hits_total", &[("limit", "handshakes_max")]);
+    let hits = || stand.weir.metrics().sum("weir_limit_hits_total", &["limit=\"handshakes_max\""]);
     wait::until("a handshake to wait", || hits() >= 1.0);
     assert!(!waiting.is_finished());
     // Who says nothing holds no place.

@@ -174,7 +174,8 @@ fn probes_speak_it_too() {
     let authority = Authority::new();
     let origin = origin(&authority.certify(&["127.0.0.1"]));
     let health = "[route.health]\ninterval = \"1s\"\ntimeout = \"900ms\"\n";
-    let probes = |weir: &Weir, result| weir.metrics().sum("weir_health_probes_total", &[("result", result)]);
+    let probes =
+        |weir: &Weir, result: &str| weir.metrics().sum("weir_health_probes_total", &[&format!("result=\"{result}\"")]);
     let trusted = before(&origin, |config| ca(config, &authority)).with(health).start();
     wait::until("a probe that passes", || probes(&trusted, "passed") >= 1.0);
     assert_eq!(origin.last().fields.first("user-agent"), Some("weir-health"));

@@ -1,7 +1,7 @@
 //! Servers that are not ours, and the documents that name them.
 
 use weir_tests::h2c::H2Origin;
-use weir_tests::servers::{nginx_h2c, node_h2c};
+use weir_tests::servers::{Server, nginx_h2c, nginx_tls, node_h2c};
 use weir_tests::{Config, wait, weir};
 
 use crate::to;
@@ -23,6 +23,41 @@ fn a_probe_asks_in_the_targets_own_protocol() {
     assert_eq!((probe.version, probe.method.as_str()), (http::Version::HTTP_2, "GET"));
     assert_eq!(probe.headers["user-agent"], "weir-health");
     assert_eq!(probe.uri.authority().map(|authority| authority.as_str()), Some(origin.address().to_string().as_str()));
+}
+
+#[test]
+fn a_grpc_probe_asks_whether_the_service_serves() {
+    let origin = H2Origin::new(|mut call| async move {
+        if call.head.uri.path() != "/grpc.health.v1.Health/Check" {
+            return call.answer(200, &[], "served");
+        }
+        let Ok((question, _)) = call.content().await else { return };
+        call.note(format!("{:?}", String::from_utf8_lossy(&question)));
+        let serves = question.ends_with(b"shop.Cart");
+        let mut stream = call.begin(200, &[("content-type", "application/grpc")], false);
+        let _ = stream.send_data(vec![0, 0, 0, 0, 2, 8, if serves { 1 } else { 2 }].into(), false);
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().expect("a value"));
+        let _ = stream.send_trailers(trailers);
+    });
+    let health = |service: &str| {
+        format!(
+            "[route.target.health]\nkind = \"grpc\"\nservice = \"{service}\"\ninterval = \"1s\"\ntimeout = \"500ms\"\n\
+             unhealthy = 1\nhealthy = 1\nstart = \"unhealthy\""
+        )
+    };
+    let weir = to(origin.url()).with(&health("shop.Cart")).start();
+    wait::until("the endpoint to be healthy", || weir.get("/").text() == "served");
+    let weir = to(origin.url()).with(&health("shop.Other").replace("unhealthy\"", "unknown\"")).start();
+    wait::until("the endpoint to be unhealthy", || weir.get("/").status == 503);
+    origin.wait_note("\"\\0\\0\\0\\0\\u{b}\\n\\tshop.Cart\"");
+
+    let config = Config::forwarding(origin.url()).with(&health("shop.Cart"));
+    let dir = weir_tests::dir::Dir::new();
+    let path = dir.write("weir.toml", config.text());
+    let exit = weir::command(&["check", "--config", &path.display().to_string()]);
+    assert_ne!(exit.code, Some(0));
+    assert!((exit.stdout + &exit.stderr).contains("needs a protocol of HTTP/2"));
 }
 
 #[test]
@@ -116,5 +151,68 @@ fn node_echoes_bodies_and_trailers() {
         let response = weir.request("POST", "/", &[("TE", "trailers")], &body);
         assert!(response.status == 200 && response.body == body);
         assert_eq!(response.trailers.first("x-check"), Some("yes"));
+    }
+}
+
+/// weir before an nginx with TLS, speaking this.
+fn secure(server: &Server, protocol: &str) -> Config {
+    let url = server.url().replace("http://", "https://");
+    Config::forwarding(url).with(&format!("protocol = \"{protocol}\"\ntls = {{ verify = false }}"))
+}
+
+/// What of HTTP the origin was spoken to in.
+const VERSION: &str = "location /version { return 200 $server_protocol; }";
+
+#[test]
+fn http2_goes_over_tls_alone_or_by_agreement() {
+    let dir = weir_tests::dir::Dir::new();
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 253) as u8).collect();
+    dir.write("large", &large);
+    let (both, old) = (nginx_tls(true, dir.path(), VERSION), nginx_tls(false, dir.path(), VERSION));
+    for (server, protocol, spoken) in [
+        (&both, "h2", "HTTP/2.0"),
+        (&both, "auto", "HTTP/2.0"),
+        (&both, "http1", "HTTP/1.1"),
+        (&old, "auto", "HTTP/1.1"),
+        (&old, "http1", "HTTP/1.1"),
+    ] {
+        let weir = secure(server, protocol).start();
+        for _ in 0..3 {
+            assert_eq!(weir.get("/version").text(), spoken, "{protocol}");
+            assert!(weir.get("/large").body == large, "{protocol}");
+        }
+        assert_eq!(weir.metrics().sum("weir_upstream_connects_total", &[]), 1.0, "{protocol}");
+    }
+    let weir = secure(&old, "h2").start();
+    assert_eq!(weir.get("/version").status, 502);
+    weir.wait_reason("upstream_tls_failed", 1);
+}
+
+#[test]
+fn probes_agree_on_a_protocol_too() {
+    let dir = weir_tests::dir::Dir::new();
+    let health =
+        "[route.target.health]\npath = \"/version\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nstart = \"unhealthy\"";
+    for (http2, protocol) in [(true, "h2"), (true, "auto"), (false, "auto")] {
+        let server = nginx_tls(http2, dir.path(), VERSION);
+        let weir = secure(&server, protocol).with(health).start();
+        wait::until("the endpoint to be healthy", || weir.get("/version").status == 200);
+    }
+}
+
+#[test]
+fn a_protocol_fits_its_url() {
+    for (url, protocol, wants) in [
+        ("http://a.test", "h2", "https://"),
+        ("http://a.test", "auto", "https://"),
+        ("https://a.test", "h2c", "http://"),
+    ] {
+        let config = Config::forwarding(url).with(&format!("protocol = \"{protocol}\""));
+        let dir = weir_tests::dir::Dir::new();
+        let path = dir.write("weir.toml", config.text());
+        let exit = weir::command(&["check", "--config", &path.display().to_string()]);
+        let said = exit.stdout + &exit.stderr;
+        let wanted = format!("protocol = \"{protocol}\" needs a url that is {wants}");
+        assert!(exit.code != Some(0) && said.contains(&wanted), "{said}");
     }
 }

@@ -193,7 +193,6 @@ fn a_response_against_the_protocol_is_bad() {
         ("a status that is none", literal(":status", "600")),
         ("a control octet", [OK, &literal("x", "a\u{1}b")].concat()),
         ("lengths that differ", [OK, &literal("content-length", "1"), &literal("content-length", "2")].concat()),
-        ("an upgrade that nobody asked for", literal(":status", "101")),
     ];
     for (what, head) in heads {
         let origin = first(move |conn, stream| {
@@ -204,6 +203,17 @@ fn a_response_against_the_protocol_is_bad() {
         weir.wait_reason("upstream_bad_response", 1);
         assert_eq!(weir.get("/").text(), "good", "{what}");
     }
+}
+
+#[test]
+fn a_101_that_http2_has_no_place_for_is_no_upgrade() {
+    let origin = first(|conn, stream| {
+        conn.send(frame(HEADERS, END_HEADERS, stream, &[0x08, 3, b'1', b'0', b'1']));
+    });
+    let weir = once(origin.url()).start();
+    assert_eq!(weir.get("/").status, 502);
+    weir.wait_reason("upstream_bad_upgrade", 1);
+    assert_eq!(weir.get("/").text(), "good");
 }
 
 #[test]

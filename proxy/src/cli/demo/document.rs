@@ -33,7 +33,7 @@ pub(super) fn text(listen: SocketAddr, management: SocketAddr, origins: &Origins
     let probed = "health = { path = \"/\", interval = \"1s\", timeout = \"500ms\" }\n";
     [
         // One worker, so that two origins visibly take turns: each worker counts its own.
-        "# The document of `weir demo`.\nversion = 1\nworkers = 1\n".to_owned(),
+        "# The document of `weir demo`.\nversion = 1\nworkers = 1\nupgrade_socket = \"\"\n".to_owned(),
         format!("\n[management]\nlisten = [\"{management}\"]\n\n[node]\nstate_dir = \"{}\"\n", state.display()),
         "\n[log]\nlevel = \"warn\"\n\n[drain]\ntimeout = \"1s\"\n".to_owned(),
         format!("\n[[listener]]\nname = \"web\"\nbind = \"{listen}\"\n"),

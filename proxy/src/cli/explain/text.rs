@@ -113,9 +113,11 @@ fn endpoints(text: &mut String, record: &Value) {
     if let Some(pick) = record.get("pick").filter(|pick| !pick.is_null()) {
         line!(text, "pick      {} {}", word(&pick["target"]), word(&pick["address"]));
     }
-    let mut columns = Columns::new(["target", "address", "group", "weight", "state", "passed over because"]);
+    let mut columns =
+        Columns::new(["target", "address", "protocol", "group", "weight", "state", "passed over because"]);
     for row in rows {
-        columns.row(["target", "address", "group", "weight", "state", "skip_reason"].map(|key| word(&row[key])));
+        let keys = ["target", "address", "protocol", "group", "weight", "state", "skip_reason"];
+        columns.row(keys.map(|key| word(&row[key])));
     }
     line!(text, "\n{columns}");
     if has_unresolved(record) {

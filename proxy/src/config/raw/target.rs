@@ -9,7 +9,8 @@ use crate::config::number::Time;
 use crate::config::table::config_table;
 use crate::config::text::{Name, TargetName, TargetPosition, Text};
 use crate::config::value::{
-    FieldValues, HealthKind, HealthMethod, HealthStart, SameSite, Secret, SplitKey, StatusRange, TargetProtocol,
+    FieldValues, HealthKind, HealthMethod, HealthStart, ProxyProtocol, SameSite, Secret, SplitKey, StatusRange,
+    TargetProtocol,
 };
 
 config_table! {
@@ -23,6 +24,9 @@ config_table! {
         url: Maybe<Text>, in 1 to 1024;
         /// What the origin is spoken to in.
         protocol: TargetProtocol = "http1";
+        /// The header of the PROXY protocol by which the origin learns whose connection it gets; a connection then
+        /// serves one client connection and ends with it.
+        proxy_protocol: ProxyProtocol = "off";
         /// Whom weir trusts there, and what it shows, over TLS.
         tls: Maybe<Sub<TargetTls>>;
         /// The answer, in an origin's place.
@@ -99,8 +103,10 @@ config_table! {
 config_table! {
     /// How an endpoint's health is probed.
     pub struct Health: "health", checked by check::health {
-        /// By a request or by a connection alone.
+        /// By a request, by a connection alone, or by gRPC's own way to ask, which needs HTTP/2.
         kind: HealthKind = "http";
+        /// The service asked about by gRPC; the server as a whole if there is none.
+        service: Maybe<Text>, in 1 to 120;
         /// The request's method.
         method: HealthMethod = "GET";
         /// The request's path.

@@ -91,6 +91,18 @@ choices! {
 }
 
 choices! {
+    /// How a target learns by the PROXY protocol whose connection it gets.
+    pub enum ProxyProtocol {
+        /// Not at all.
+        Off = "off",
+        /// By a line of text.
+        V1 = "v1",
+        /// By octets.
+        V2 = "v2",
+    }
+}
+
+choices! {
     /// What becomes of a header field whose name holds an underscore.
     pub enum UnderscoreHeaders {
         /// It is left out.
@@ -351,6 +363,8 @@ choices! {
         Http = "http",
         /// A connection.
         Tcp = "tcp",
+        /// What the origin says of itself by gRPC (grpc.health.v1).
+        Grpc = "grpc",
     }
 }
 

@@ -8,7 +8,7 @@ use axum::extract::{Query as Pairs, Request};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use serde_json::json;
 
 use super::{State, is_reserved};
@@ -125,6 +125,10 @@ pub(super) async fn frame(state: Arc<State>, request: Request, next: Next) -> Re
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    if state.facts.is_frozen() && state.facts.draining() {
+        // Another process serves: the next request is for that one.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     state.answered.0[Class::of(response.status().as_u16()) as usize].fetch_add(1, Ordering::Relaxed);
     response
 }
@@ -155,6 +159,13 @@ fn admit(state: &State, request: &Request) -> Result<(), Refusal> {
     let lane = request.extensions().get::<Lane>();
     if lane.is_some_and(|lane| lane.reserved) && !is_reserved(request.uri().path()) {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", "too many connections"));
+    }
+    // POST to explain asks, and changes nothing.
+    if state.facts.is_frozen() && !request.method().is_safe() && request.uri().path() != "/api/v1/explain" {
+        let error = "another process takes over from this one";
+        return Err(
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "upgrading", error).hint("ask again, on a new connection")
+        );
     }
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     match request.uri().host().or(host).filter(|host| is_own_host(host, &state.hosts)) {

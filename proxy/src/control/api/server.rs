@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +17,11 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::answer::{Lane, Refusal, frame};
 use super::{State, all_resources, open_resources};
+use crate::control::upgrade::{Phase, given};
 use crate::control::{Settings, StartError};
 
 /// A request's head.
@@ -41,16 +44,29 @@ pub(in crate::control) struct Listeners {
 }
 
 impl Listeners {
-    /// Binds every address. Runs within the runtime.
-    pub(in crate::control) fn bind(settings: &Settings) -> Result<Self, StartError> {
+    /// Binds every address, but for those whose socket is given. Runs within the runtime.
+    pub(in crate::control) fn bind(settings: &Settings, mut given: Vec<Bound>) -> Result<Self, StartError> {
         if let Some(&open) = settings.management.iter().find(|address| !address.ip().is_loopback()) {
             return Err(StartError::NotLoopback(open));
         }
-        let bound = |&address: &SocketAddr| listen(address).map_err(|error| StartError::Bind(address, error));
+        let mut bound = |&address: &SocketAddr| {
+            let place = given.iter().position(|(asked, _)| *asked == address);
+            let given = place.map(|place| given.swap_remove(place).1);
+            listen(address, given).map_err(|error| StartError::Bind(address, error))
+        };
         Ok(Self {
-            management: settings.management.iter().map(bound).collect::<Result<_, _>>()?,
+            management: settings.management.iter().map(&mut bound).collect::<Result<_, _>>()?,
             metrics: settings.metrics.as_ref().map(bound).transpose()?,
         })
+    }
+
+    /// Duplicates for another process, by the addresses that the document has; without descriptors, none.
+    pub(in crate::control) fn share(&self, settings: &Settings) -> (Vec<Bound>, Option<Bound>) {
+        let share = |(address, listener): (&SocketAddr, &TcpListener)| {
+            Some((*address, listener.as_fd().try_clone_to_owned().ok()?))
+        };
+        let management = settings.management.iter().zip(&self.management).filter_map(share).collect();
+        (management, settings.metrics.as_ref().zip(self.metrics.as_ref()).and_then(share))
     }
 
     /// Where the API and the metrics alone are bound.
@@ -59,22 +75,34 @@ impl Listeners {
         (self.management.iter().filter_map(address).collect(), self.metrics.as_ref().and_then(address))
     }
 
-    /// Answers on every socket until the runtime ends.
-    pub(in crate::control) fn serve(self, state: Arc<State>) {
+    /// Answers on every socket until the runtime ends, or another process does.
+    pub(in crate::control) fn serve(self, state: Arc<State>, phase: &watch::Receiver<Phase>) {
+        let spawn = |accepts: Pin<Box<dyn Future<Output = ()> + Send>>| {
+            let mut phase = phase.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = accepts => {}
+                    () = given(&mut phase) => {}
+                }
+            });
+        };
         for listener in self.management {
             let operators = Arc::clone(&state);
             let note = move |peer: SocketAddr| operators.clients.note(peer.ip(), (operators.clock)());
-            tokio::spawn(accept(listener, framed(all_resources(), &state), note));
+            spawn(Box::pin(accept(listener, framed(all_resources(), &state), note)));
         }
         if let Some(listener) = self.metrics {
             // Whoever reaches it may read: that makes nobody an operator.
-            tokio::spawn(accept(listener, framed(open_resources(), &state), |_| {}));
+            spawn(Box::pin(accept(listener, framed(open_resources(), &state), |_| {})));
         }
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = StdListener::bind(address)?;
+/// A listening socket, by the address that the document has.
+pub(in crate::control) type Bound = (SocketAddr, OwnedFd);
+
+fn listen(address: SocketAddr, given: Option<OwnedFd>) -> io::Result<TcpListener> {
+    let listener = given.map_or_else(|| StdListener::bind(address), |given| Ok(given.into()))?;
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
@@ -89,7 +117,7 @@ pub(super) fn framed(resources: Router<Arc<State>>, state: &Arc<State>) -> Route
 }
 
 /// `note` learns who has connected.
-async fn accept(listener: TcpListener, resources: Router, note: impl Fn(SocketAddr)) {
+async fn accept(listener: TcpListener, resources: Router, note: impl Fn(SocketAddr) + Send) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };

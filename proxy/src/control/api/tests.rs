@@ -41,6 +41,8 @@ fn settings() -> Settings {
         hosts: vec!["weir.example".to_owned()],
         metrics: Some(loopback()),
         node_id: "n1".to_owned(),
+        upgrade_socket: None,
+        command: crate::control::upgrade::Command { binary: "weir".into(), arguments: Vec::new() },
     }
 }
 
@@ -66,6 +68,7 @@ fn start(settings: &Settings, document: Document) -> Result<Bench, StartError> {
         fed: Feeds::channel().1,
         tls: Arc::default(),
         process: Arc::<Remembering>::default() as Arc<dyn Process>,
+        taking: None,
     };
     let control = Control::start(settings, wiring, document)?;
     let (address, metrics) = (control.management()[0], control.metrics().unwrap_or_else(loopback));

@@ -15,7 +15,7 @@ fn audit(settings: &str, state: &Arc<StateDir>) -> Arc<Audit> {
 }
 
 fn state(folder: &Path) -> Arc<StateDir> {
-    Arc::new(StateDir::open(Some(folder), None).expect("usable"))
+    Arc::new(StateDir::open(Some(folder), None, None).expect("usable"))
 }
 
 fn send(audit: &Audit, findings: impl IntoIterator<Item = Finding>) {

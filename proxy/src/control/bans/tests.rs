@@ -36,7 +36,7 @@ fn is_banned(list: &BanList, ip: &str) -> bool {
 #[tokio::test]
 async fn a_ban_is_in_force_and_kept_when_the_call_comes_back() {
     let folder = tempfile::tempdir().expect("a folder");
-    let open = || Arc::new(StateDir::open(Some(folder.path()), None).expect("usable"));
+    let open = || Arc::new(StateDir::open(Some(folder.path()), None, None).expect("usable"));
     let state = open();
     let (first, _) = list(&state);
     first.adopt(&snapshot(document(""), 1));
@@ -80,7 +80,7 @@ async fn a_ban_ends_by_itself() {
 #[tokio::test]
 async fn bans_that_end_among_many_make_no_table_and_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let state = Arc::new(StateDir::open(Some(folder.path()), None).expect("usable"));
+    let state = Arc::new(StateDir::open(Some(folder.path()), None, None).expect("usable"));
     let (list, _) = list(&state);
     let task = keep(&list);
     for n in 1..=3 {

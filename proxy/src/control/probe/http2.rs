@@ -14,16 +14,27 @@ use super::HEAD_MAX;
 /// Asks, and waits for the final status; what follows the head is left to the closing connection.
 ///
 /// # Errors
-/// `UnexpectedEof` for a connection that ends before, `InvalidData` for what is no answer in HTTP/2.
+/// As [`connected`].
 pub(super) async fn ask(io: impl AsyncRead + AsyncWrite + Unpin, request: http::Request<()>) -> io::Result<u16> {
+    connected(io, |sender| status(sender, request)).await
+}
+
+/// Runs `work` on a connection that is driven beside it.
+///
+/// # Errors
+/// `UnexpectedEof` for a connection that ends before, `InvalidData` for what is no HTTP/2; and what `work` says.
+pub(super) async fn connected<T, F: Future<Output = io::Result<T>>>(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    work: impl FnOnce(SendRequest<Bytes>) -> F,
+) -> io::Result<T> {
     let mut builder = Builder::new();
     builder.enable_push(false).max_header_list_size(HEAD_MAX as u32);
     let (sender, mut connection) = builder.handshake::<_, Bytes>(io).await.map_err(meaning)?;
-    let mut answer = pin!(status(sender, request));
+    let mut work = pin!(work(sender));
     poll_fn(|cx| {
         let over = Pin::new(&mut connection).poll(cx);
-        match (answer.as_mut().poll(cx), over) {
-            (Poll::Ready(status), _) => Poll::Ready(status),
+        match (work.as_mut().poll(cx), over) {
+            (Poll::Ready(result), _) => Poll::Ready(result),
             (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(meaning(error))),
             (Poll::Pending, Poll::Ready(Ok(()))) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             (Poll::Pending, Poll::Pending) => Poll::Pending,
@@ -38,7 +49,8 @@ async fn status(sender: SendRequest<Bytes>, request: http::Request<()>) -> io::R
     response.await.map(|response| response.status().as_u16()).map_err(meaning)
 }
 
-fn meaning(error: h2::Error) -> io::Error {
+/// What an error of the codec says of the origin.
+pub(super) fn meaning(error: h2::Error) -> io::Error {
     match error.get_io().map(io::Error::kind) {
         Some(io::ErrorKind::BrokenPipe) => io::ErrorKind::UnexpectedEof.into(),
         Some(kind) => kind.into(),

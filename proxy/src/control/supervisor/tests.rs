@@ -15,6 +15,8 @@ struct Bench {
     dns: mpsc::Sender<DnsUpdate>,
     reports: Reports,
     seen: Seen,
+    phase: watch::Sender<Phase>,
+    wishes: mpsc::Receiver<()>,
 }
 
 impl Bench {
@@ -27,6 +29,8 @@ impl Bench {
         let (dns, dns_events) = mpsc::channel(64);
         let (probes_out, probes) = mpsc::channel(64);
         let (reports, Reported(report_events)) = Reports::channel();
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let (upgrades, wishes) = mpsc::channel(1);
         let parts = Parts {
             facts: Arc::clone(&facts),
             clock,
@@ -35,10 +39,13 @@ impl Bench {
             prober: Prober::new(probes_out),
             bans: BanList::load(Arc::new(StateDir::none("a test")), Arc::clone(&facts), clock),
             geoip: GeoFiles::new(Arc::clone(&facts)),
+            notify: Arc::new(Notify::none()),
+            upgrades,
         };
         let (supervisor, seen) = Supervisor::new(parts, first).unwrap_or_else(|refusal| panic!("{refusal}"));
-        tokio::spawn(supervisor.run(signal_events, Events { dns: dns_events, probes, reports: report_events }));
-        Self { facts, process, signals, dns, reports, seen }
+        let events = Events { phase: phases, dns: dns_events, probes, reports: report_events };
+        tokio::spawn(supervisor.run(signal_events, events));
+        Self { facts, process, signals, dns, reports, seen, phase, wishes }
     }
 
     fn drains(&self) -> [usize; 2] {
@@ -149,4 +156,38 @@ async fn what_is_unbound_is_tried_again_until_it_is_bound() {
     };
     bench.facts.set_listeners(vec![unbound]);
     until(|| bench.process.bound.load(Ordering::SeqCst) >= 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_waits_for_a_process_that_gets_ready_to_take_over() {
+    let bench = Bench::start(document(""));
+    *bench.process.next.lock().expect("no panic") = Some(document(""));
+    bench.phase.send_replace(Phase::Giving);
+    bench.signal(Signal::Reload).await;
+    bench.signal(Signal::ReopenLogs).await;
+    until(|| bench.process.reopened.load(Ordering::SeqCst) > 0).await;
+    assert_eq!(bench.process.reads.load(Ordering::SeqCst), 0);
+    bench.phase.send_replace(Phase::Serving);
+    until(|| bench.process.worker(1).generation == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_another_process_serves_this_one_drains_and_leaves_it_the_sockets() {
+    let bench = Bench::start(document("[drain]\ndelay = \"1h\"\ntimeout = \"50s\"\n"));
+    let kept = Kept::new([("web".into(), "127.0.0.1:0".into())].into());
+    // Nobody: the signal that would be passed on reaches no process.
+    bench.phase.send_replace(Phase::Given { pid: 0, kept: Arc::clone(&kept) });
+    until(|| bench.drains() == [1, 1]).await;
+    assert!(bench.facts.draining());
+    assert_eq!(bench.process.worker(1).kept, kept);
+    bench.signal(Signal::Stop).await;
+    until(|| bench.drains() == [2, 2]).await;
+    assert_eq!(bench.process.worker(0).kept, kept, "whatever else it is told");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_is_asked_for_once() {
+    let mut bench = Bench::start(document(""));
+    bench.signal(Signal::Upgrade).await;
+    assert_eq!(bench.wishes.recv().await, Some(()));
 }

@@ -1,7 +1,9 @@
 //! The drop program's maps, each by what is done to it. A write that a map refuses is `false`: it is full.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
@@ -10,7 +12,7 @@ use ipnet::IpNet;
 use weir_common::abi::drop::{COUNTS, Conf, Count, Cpu, Denied, map};
 use weir_common::abi::{Address, Endpoint, Plain};
 
-use crate::kernel::object::{Failure, take};
+use crate::kernel::object::{Failure, take, take_shared};
 use crate::kernel::status::Counts;
 
 type Octets<T> = <T as Plain>::Octets;
@@ -30,6 +32,8 @@ pub(super) struct Maps {
     deny6: LpmTrie<MapData, [u8; 16], u32>,
     syn: Sources,
     known: Sources,
+    /// Duplicates of the descriptors of these two.
+    shared: [OwnedFd; 2],
     count: PerCpuArray<MapData, Octets<Count>>,
     cpu: PerCpuArray<MapData, Octets<Cpu>>,
 }
@@ -37,7 +41,10 @@ pub(super) struct Maps {
 impl Maps {
     /// Takes them out of the loaded object.
     pub(super) fn take(object: &mut Ebpf) -> Result<Self, Failure> {
+        let (syn, syn_fd) = take_shared(object, map::SYN)?;
+        let (known, known_fd) = take_shared(object, map::KNOWN)?;
         Ok(Self {
+            shared: [syn_fd, known_fd],
             ports: take(object, map::PORTS)?,
             scope: take(object, map::SCOPE)?,
             conf: take(object, map::CONF)?,
@@ -46,8 +53,8 @@ impl Maps {
             deny: take(object, map::DENY)?,
             deny4: take(object, map::DENY4)?,
             deny6: take(object, map::DENY6)?,
-            syn: take(object, map::SYN)?,
-            known: take(object, map::KNOWN)?,
+            syn,
+            known,
             count: take(object, map::COUNT)?,
             cpu: take(object, map::CPU)?,
         })
@@ -109,6 +116,17 @@ impl Maps {
         copy(&before.syn, &mut self.syn);
     }
 
+    /// The same, of another process's maps: SYN and KNOWN.
+    pub(super) fn copy_foreign([syn, known]: &[Sources; 2], to: &mut Self) {
+        copy(known, &mut to.known);
+        copy(syn, &mut to.syn);
+    }
+
+    /// Duplicates of the descriptors of SYN and KNOWN.
+    pub(super) fn share_sources(&self) -> io::Result<Vec<OwnedFd>> {
+        self.shared.iter().map(OwnedFd::try_clone).collect()
+    }
+
     /// Sums over all CPUs.
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
@@ -134,7 +152,7 @@ fn source_key(source: IpAddr) -> Octets<Address> {
     if address.is_v4() { address } else { address.masked(Conf::IDLE.source6) }.octets()
 }
 
-type Sources = HashMap<MapData, Octets<Address>, u64>;
+pub(in crate::kernel) type Sources = HashMap<MapData, Octets<Address>, u64>;
 
 fn copy(from: &Sources, to: &mut Sources) {
     for (source, value) in from.iter().take(COPIED_MAX).flatten() {

@@ -13,8 +13,9 @@ use crate::base::Instant;
 use crate::config::value::KernelMode;
 use crate::kernel::allow::{Allow, canonical};
 use crate::kernel::deny::{By, Deny, Entry, Refused, RuleName};
-use crate::kernel::drop::{Drop, Sizes, Tables};
+use crate::kernel::drop::{Drop, Heirloom, Sizes, Tables};
 use crate::kernel::full::{self, Full, Refusals};
+use crate::kernel::handover::Standing;
 use crate::kernel::link;
 use crate::kernel::network::Network;
 use crate::kernel::object::Failure;
@@ -45,6 +46,8 @@ pub(super) struct Dropping {
     cuts: Vec<IpNet>,
     /// Of groups that are gone.
     counts_before: Counts,
+    /// What another process has left, until the group is loaded.
+    heirloom: Option<Heirloom>,
 }
 
 impl Dropping {
@@ -66,7 +69,24 @@ impl Dropping {
             full: Full::default(),
             cuts: Vec::new(),
             counts_before: Counts::default(),
+            heirloom: None,
         }
+    }
+
+    /// Goes on from where another process has been, with what is wanted next.
+    pub(super) fn inherit(&mut self, heirloom: Option<Heirloom>, standing: Standing) {
+        self.heirloom = heirloom;
+        standing.restore(&mut self.deny);
+    }
+
+    /// Who is denied, with what it has dropped.
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(&self.deny, |source| self.group.as_ref()?.denied(source))
+    }
+
+    /// The group, if there is one.
+    pub(super) fn group(&mut self) -> Option<&mut Drop> {
+        self.group.as_mut()
     }
 
     /// Does what a new configuration, listener or address asks for.
@@ -84,6 +104,8 @@ impl Dropping {
         let allowed = self.deny.keep_denied(&self.allow);
         self.forget(allowed, "it is allowed now");
         self.reload(now);
+        // Where no group is loaded in its place, the other process's ends.
+        self.heirloom = None;
         self.sync();
         self.connect();
         self.cut_unless(enforced);
@@ -137,6 +159,9 @@ impl Dropping {
         if let (Some(before), Some(group)) = (&mut before, &mut self.group) {
             group.take_sources(before);
             group.take_links(before);
+        }
+        if let (Some(heirloom), Some(group)) = (self.heirloom.take(), &mut self.group) {
+            group.inherit(heirloom);
         }
         before.into_iter().for_each(|before| self.settle(&before));
     }

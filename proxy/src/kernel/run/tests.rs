@@ -78,14 +78,17 @@ async fn orders_are_answered_where_netlink_never_tells_of_an_interface() {
     let (_known_out, known) = mpsc::channel(1);
     let (status_out, mut status) = watch::channel(Arc::default());
     let obstacle = Some(Obstacle::Missing(vec!["CAP_BPF"]));
-    let driver = Driver::new(Beside {
-        clock: crate::worker::clock,
-        workers: Arc::new(Idle),
-        samples: Samples::channel().0,
-        flows: Arc::new(Flows::new(None, obstacle.clone())),
-        obstacle,
-        status: status_out,
-    });
+    let driver = Driver::new(
+        Beside {
+            clock: crate::worker::clock,
+            workers: Arc::new(Idle),
+            samples: Samples::channel().0,
+            flows: Arc::new(Flows::new(None, obstacle.clone())),
+            obstacle,
+            status: status_out,
+        },
+        false,
+    );
     let running = tokio::spawn(driver.run(Inputs { wanted, network, orders, promotions, known }));
     status.changed().await.expect("a status before anything else");
     let (reply, answer) = tokio::sync::oneshot::channel();

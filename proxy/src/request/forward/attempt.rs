@@ -8,7 +8,7 @@ use super::super::Exchange;
 use super::super::beside::Beside;
 use super::super::body::ClientBody;
 use super::super::record::Record;
-use super::super::relay::{Ended, STREAM_BATCH};
+use super::super::relay::{Ended, STREAM_BATCH, gone};
 use super::super::upload::{Progress, Upload};
 use super::Forward;
 use super::response::Arrived;
@@ -125,7 +125,7 @@ impl<'a, 'b> Attempt<'_, 'a, 'b> {
             // From here on only the client's going away ends the wait early. The end of what it sends does not tell of
             // that: it may have no more to say, and still listen.
             exchange.client.socket.failed().await;
-            Err(Fault::new(Reason::ClientCancelled))
+            Err(gone(exchange.client))
         };
         let sending = pin!(sending);
         let mut beside = Beside::new(sending);

@@ -103,6 +103,9 @@ impl Attempt<'_, '_, '_> {
         let late = Fault::new(Reason::RequestTimeout);
         let mut upstream = dialled.map_err(|stopped| exchange.stopped(stopped).unwrap_or(late))??;
         upstream.flow = upstream.socket.socket().and_then(|socket| exchange.worker.flows.dialled(socket, self.host()));
+        if let Some(version) = self.target().announces {
+            upstream.announce(version, &exchange.client.whence.ends(), key.client);
+        }
         match &key.tls {
             Some(outgoing) => self.secure(upstream, outgoing, record).await,
             None => Ok(upstream),
@@ -215,15 +218,22 @@ impl Attempt<'_, '_, '_> {
     /// A place among the endpoint's connections.
     fn place(&self) -> Result<Connection, Fault> {
         let max = self.forward.live.groups().limits.connections_max;
-        self.picked.inflight.connection(max).ok_or_else(|| {
-            self.forward.exchange.worker.counters.limit(Limit::EndpointConnections);
+        let worker = self.forward.exchange.worker;
+        let inflight = &self.picked.inflight;
+        // An idle connection that this request may not use gives its place to one that it may.
+        let made = || worker.pool.borrow_mut().evict(inflight.endpoint().number());
+        inflight.connection(max).or_else(|| made().then(|| inflight.connection(max)).flatten()).ok_or_else(|| {
+            worker.counters.limit(Limit::EndpointConnections);
             Fault::new(Reason::UpstreamQueueFull).retry(Retry::Safe)
         })
     }
 
     fn key(&self, http2: bool, tls: Option<&Arc<Outgoing>>) -> Result<Key, Fault> {
         let address = self.picked.address.ok_or(Fault::new(Reason::InternalError))?;
-        Ok(Key { address, http2, tls: tls.cloned() })
+        let exchange = self.forward.exchange;
+        let announced = self.target().announces.is_some();
+        let client = if announced { exchange.client.whence.numbered(&exchange.worker.announced_last) } else { 0 };
+        Ok(Key { address, http2, tls: tls.cloned(), client })
     }
 
     fn origin(&self) -> Option<&Origin> {

@@ -83,7 +83,8 @@ impl Watch {
         let head = Some(facts.head).filter(|limit| facts.requests == 0 && !limit.is_zero());
         let keepalive = Some(facts.keepalive).filter(|limit| !limit.is_zero());
         let limit = head.into_iter().chain(keepalive).min()?;
-        Some((since + limit, Due::Request))
+        // A head that has begun is what is awaited.
+        Some((since + limit, if facts.head_since.is_some() { Due::Head } else { Due::Request }))
     }
 
     /// Whether enough has left since this was last asked. The first period only sets the mark.
@@ -126,6 +127,8 @@ mod tests {
         let idle = Facts { idle_since: Some(at(90)), ..facts() };
         assert_eq!(Watch::new().due(&idle), Some((at(150), Due::Request)));
         assert_eq!(Watch::new().due(&Facts { requests: 0, ..idle }), Some((at(100), Due::Request)));
+        let begun = Facts { requests: 0, head_since: Some(at(91)), ..idle };
+        assert_eq!(Watch::new().due(&begun), Some((at(100), Due::Head)), "no more time for having begun");
         let hasty = Facts { requests: 0, keepalive: Duration::from_secs(2), ..idle };
         assert_eq!(Watch::new().due(&hasty), Some((at(92), Due::Request)));
         assert_eq!(Watch::new().due(&Facts { keepalive: Duration::ZERO, ..idle }), None);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::{Group, Groups, Host, Kind, Limits, Origin, Side, Static, Target};
 use crate::config::raw::{Health, Route, StaticAnswer, Sticky as RawSticky, Target as RawTarget, TargetTls};
-use crate::config::value::{AllUnhealthy, HashKey, Secret, SplitKey, TargetProtocol};
+use crate::config::value::{AllUnhealthy, HashKey, HealthKind, ProxyProtocol, Secret, SplitKey, TargetProtocol};
 use crate::config::{Code, Problems};
+use crate::listen::proxy_protocol::Version;
 use crate::target::health::Check;
 use crate::target::outlier::Rules;
 use crate::target::sticky::Sticky;
@@ -144,11 +145,19 @@ fn target(
     let kind = kind?;
     // A static answer needs no probe.
     let checks = raw.health.as_ref().or(route.health.as_ref()).filter(|_| matches!(kind, Kind::Origin(_)));
+    if raw.protocol == TargetProtocol::Http1 && checks.is_some_and(|checks| checks.kind == HealthKind::Grpc) {
+        problems.push(raw.at.problem("protocol", "health.kind = \"grpc\" needs a protocol of HTTP/2"));
+    }
     Some(Target {
         name: raw.name.as_str().into(),
         enabled: raw.enabled,
         kind,
         protocol: raw.protocol,
+        announces: match raw.proxy_protocol {
+            ProxyProtocol::Off => None,
+            ProxyProtocol::V1 => Some(Version::V1),
+            ProxyProtocol::V2 => Some(Version::V2),
+        },
         priority_group: raw.priority_group,
         weight: raw.weight,
         side: side?,

@@ -160,7 +160,10 @@ fn a_hello_without_end_is_given_up() {
     let ended = start.chunks(1000).any(|part| {
         taken += part.len();
         handshake.put(part);
-        handshake.advance(&mut Vec::new()).is_err()
+        let mut out = Vec::new();
+        let is_over = handshake.advance(&mut out).is_err();
+        assert_eq!(out.first(), is_over.then_some(&content::ALERT));
+        is_over
     });
     assert!(ended, "{taken} octets were taken");
 }

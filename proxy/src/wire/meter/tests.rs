@@ -39,18 +39,6 @@ fn reset(stream: u32, code: u8) -> Vec<u8> {
 }
 
 #[test]
-fn a_client_begins_with_settings() {
-    assert!(!meter().is_unsettled());
-    for first in [frame(6, 0, 0, &[0; 8]), frame(4, 1, 0, &[]), headers(1)] {
-        let mut meter = Meter::new(BUDGET, 100, start());
-        meter.received(&[b'x'; PREFACE], start());
-        meter.received(&first, start());
-        meter.received(&frame(4, 0, 0, &[]), start());
-        assert!(meter.is_unsettled());
-    }
-}
-
-#[test]
 fn each_attack_has_its_price() {
     let mut meter = meter();
     for (what, octets, points) in [

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config::raw;
 use crate::config::value::{
     Action, AllUnhealthy, Balance, Forwarded, HashKey, HealthKind, HealthMethod, HealthStart, MatchOp, PathSecurity,
-    RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol, UpstreamHost,
+    ProxyProtocol, RedirectMode, SameSite, Secret, SplitKey, StatusRange, TargetProtocol, UpstreamHost,
 };
 
 pub(super) type Object = Map<String, Value>;
@@ -40,6 +40,7 @@ words!(
     HealthStart,
     MatchOp,
     PathSecurity,
+    ProxyProtocol,
     RedirectMode,
     SameSite,
     TargetProtocol
@@ -176,7 +177,7 @@ shown! {
     }, "try" = try_;
     raw::RetryOverlay { attempts, statuses, non_idempotent, body_max, budget, backoff };
     raw::Health {
-        kind, method, path, host, port, interval, timeout, healthy, unhealthy, status, start
+        kind, service, method, path, host, port, interval, timeout, healthy, unhealthy, status, start
     };
     raw::Outlier { enabled, connect, gateway, base, max, max_percent };
 }
@@ -213,6 +214,7 @@ pub(super) fn target(target: &raw::Target) -> Object {
             enabled,
             url,
             protocol,
+            proxy_protocol,
             tls,
             position,
             priority_group,
