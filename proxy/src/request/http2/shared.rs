@@ -26,6 +26,7 @@ pub(super) struct Shared {
     /// The connection's task.
     waker: RefCell<Option<Waker>>,
     empty: Event,
+    #[expect(clippy::vec_box, reason = "they move between this and exchanges, and are large")]
     spare: RefCell<Vec<Box<Scratch>>>,
 }
 

@@ -90,28 +90,26 @@ impl Frames {
 
     /// The next frame whose front is there; takes what it looked at from `octets`.
     pub(super) fn next(&mut self, octets: &mut &[u8]) -> Option<Frame> {
-        loop {
-            let passed = self.skip.min(octets.len());
-            self.skip -= passed;
-            *octets = &octets[passed..];
-            if self.skip > 0 || !self.fill(HEAD, octets) {
-                return None;
-            }
-            let looked_at = self.len().min(LOOKED_AT);
-            if !self.fill(HEAD + looked_at, octets) {
-                return None;
-            }
-            self.skip = self.len() - looked_at;
-            self.have = 0;
-            let frame = self.frame();
-            self.block = match frame {
-                Frame::Headers { .. } => Some(self.seen),
-                Frame::Continuation { .. } => self.block,
-                _ => None,
-            };
-            self.seen += 1;
-            return Some(frame);
+        let passed = self.skip.min(octets.len());
+        self.skip -= passed;
+        *octets = &octets[passed..];
+        if self.skip > 0 || !self.fill(HEAD, octets) {
+            return None;
         }
+        let looked_at = self.len().min(LOOKED_AT);
+        if !self.fill(HEAD + looked_at, octets) {
+            return None;
+        }
+        self.skip = self.len() - looked_at;
+        self.have = 0;
+        let frame = self.frame();
+        self.block = match frame {
+            Frame::Headers { .. } => Some(self.seen),
+            Frame::Continuation { .. } => self.block,
+            _ => None,
+        };
+        self.seen += 1;
+        Some(frame)
     }
 
     /// Gathers the first `count` octets of a frame.

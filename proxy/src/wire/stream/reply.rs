@@ -9,6 +9,9 @@ use h2::server::SendResponse;
 use super::{Ended, Payload};
 use crate::http::h2::read_outgoing;
 
+/// Where an answer's content goes, and how long it is, if that was said.
+pub(super) type Begun = (SendStream<Payload>, Option<u64>);
+
 /// An answer whose final head is still to come.
 pub(super) struct Reply {
     respond: SendResponse<Payload>,
@@ -22,7 +25,7 @@ impl Reply {
     }
 
     /// Sends what heads `octets` hold. Once the final one has gone: where its content goes, and how long that is.
-    pub(super) fn head(&mut self, octets: Vec<u8>) -> Result<Option<(SendStream<Payload>, Option<u64>)>, Ended> {
+    pub(super) fn head(&mut self, octets: Vec<u8>) -> Result<Option<Begun>, Ended> {
         let mut octets = Bytes::from(octets);
         while !octets.is_empty() {
             let out = read_outgoing(&octets, self.bodiless).map_err(|_| Ended::Lost)?;
