@@ -153,7 +153,7 @@ impl State {
         let on_stream =
             matches!(frame.kind, kind::DATA | kind::HEADERS | kind::PRIORITY | kind::RST_STREAM | kind::CONTINUATION);
         let on_connection = matches!(frame.kind, kind::SETTINGS | kind::PING | kind::GOAWAY);
-        if on_stream && frame.stream % 2 == 0 || on_connection && frame.stream != 0 {
+        if on_stream && frame.stream.is_multiple_of(2) || on_connection && frame.stream != 0 {
             return Err(format!("{frame:?} does not belong on that stream"));
         }
         match frame.kind {
@@ -241,7 +241,7 @@ impl State {
             self.settings_acks += 1;
             return Ok(Vec::new());
         }
-        if frame.payload.len() % 6 != 0 {
+        if !frame.payload.len().is_multiple_of(6) {
             return Err(format!("{frame:?} is no list of settings"));
         }
         for (id, value) in frame.entries() {

@@ -88,7 +88,7 @@ impl Ask {
 
 /// One connection.
 pub(crate) enum Client {
-    Http1(weir_tests::Client),
+    Http1(Box<weir_tests::Client>),
     /// With the scheme of its requests, and the stream of the last.
     Http2(Box<Peer>, &'static str, u32),
 }
@@ -96,7 +96,7 @@ pub(crate) enum Client {
 impl Client {
     pub(crate) fn new(pipe: Pipe, is_h2: bool, is_secured: bool) -> Self {
         if !is_h2 {
-            return Self::Http1(weir_tests::Client::through(pipe));
+            return Self::Http1(Box::new(weir_tests::Client::through(pipe)));
         }
         let mut peer = Peer::of(pipe, h2::Role::Client);
         peer.greet(&[]);

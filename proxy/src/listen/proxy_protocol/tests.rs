@@ -1,3 +1,5 @@
+//! Headers of both versions: whole, split at every octet, wrong in every part, and made up.
+
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
