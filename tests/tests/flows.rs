@@ -179,9 +179,11 @@ fn a_refused_connection_is_a_denied_flow_live_and_listed() {
     let mut tap = Tap::open(&weir, "src_cidr=127.0.0.1&proto=tcp", "");
     let first = weir.client();
     one(&weir, &format!("state=open&src_port={}", port(&first)));
-    let mut second = weir.client();
-    let from = port(&second);
-    second.drain();
+    // The reset may come before the connect is told that it is done.
+    let second = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    second.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("an address");
+    let from = second.local_addr().ok().and_then(|own| own.as_socket()).map_or(0, |own| own.port());
+    let _ = second.connect(&weir.web().into());
     let end = tap.wait("flow_end", |flow| flow["src_port"] == from);
     assert_eq!((&end.data["verdict"], &end.data["reason"]), (&json!("deny"), &json!("connection_limit")));
     let closed = closes(&weir, &format!("src_port={from}"), "weir", "rst");

@@ -48,6 +48,10 @@ const POWERLESS: &str = "setpriv --bounding-set=-all --inh-caps=-all";
 /// And becomes a user who owns nothing.
 const NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all";
 
+/// Suites that run once: those of the kernel half, and those whose subject is a protocol's octets, which are the same
+/// whoever weir runs as.
+const ALIKE: &str = "/^(kernel|h2_|matrix$|foreign_peers$|upstream_h2$|compression$)/";
+
 /// Runs the suites that drive the binary once more as a user without any capability: everything but the kernel half
 /// must work there too. The tests of the kernel half itself, and those that take the whole machine, ran before.
 fn unprivileged(nextest: &PathBuf, expression: Option<&str>, without: &[Without]) -> Outcome {
@@ -55,7 +59,7 @@ fn unprivileged(nextest: &PathBuf, expression: Option<&str>, without: &[Without]
         return Ok(());
     }
     let asked = expression.map_or_else(String::new, |asked| format!("({asked}) and "));
-    let asked = format!("{asked}package(weir-tests) and not binary(/^kernel/) and not test(/heavy::/)");
+    let asked = format!("{asked}package(weir-tests) and not binary({ALIKE}) and not test(/heavy::/)");
     let mut command = nextest_run(nextest, Some(&asked), without);
     let runner = if reaches_target(NOBODY) { NOBODY } else { POWERLESS };
     eprintln!("xtask: the suites once more, without capabilities: {runner}");
