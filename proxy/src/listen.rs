@@ -10,7 +10,7 @@ mod socket_file;
 mod tls;
 mod whence;
 
-pub use bind::{Bind, BindError, Opened, join, open};
+pub use bind::{Bind, BindError, Opened, begin, join, open};
 pub use client::{Client, Doing, Held, Stopped, Told, deadline};
 pub use crowd::{Counted, Crowd, Crowded, Member, Place};
 pub use flow::{Flow, Teller};

@@ -246,7 +246,9 @@ async fn one(
     if let Err(fault) = result {
         exchange.fail(fault, &mut record, &mut body, edits).await;
     }
-    if let Some(stream) = client.socket.stream()
+    // Whoever had its time already gets no more of it.
+    let is_late = matches!(record.reason, Reason::ClientTooSlow | Reason::RequestTimeout);
+    if let Some(stream) = client.socket.stream().filter(|stream| stream.is_whole() || !is_late)
         && let Err(fault) = exchange.see_off(stream).await
         && record.reason == Reason::Ok
     {
@@ -338,6 +340,16 @@ impl<'a> Exchange<'a> {
         match store.is_none_or(|store| admits(store)) {
             true => Ok(()),
             false => Err(Fault::new(Reason::MisdirectedRequest)),
+        }
+    }
+
+    /// CONNECT asks for no name of weir's own, so that none can say whether a certificate is asked for: where one of the
+    /// listener's asks, nobody tunnels without.
+    fn check_tunnel(&self) -> Result<(), Fault> {
+        let demands = self.current.tls.of(&self.client.listener).is_some_and(|store| store.demands_certificates());
+        match demands && self.client.secured().is_none_or(|tls| tls.client_certificate.is_none()) {
+            true => Err(Fault::new(Reason::MisdirectedRequest)),
+            false => Ok(()),
         }
     }
 

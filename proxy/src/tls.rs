@@ -30,7 +30,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use agreed::{Agreed, Version};
 pub use alert::Alert;
-pub use certificate::{Certificate, Flaw};
+pub use certificate::{Certificate, Flaw, is_in_date};
 pub use client_auth::{ClientAuth, Demand};
 pub use generated::generate;
 pub use handshake::{Cause, Handshake, Stand};

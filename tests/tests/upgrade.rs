@@ -231,18 +231,18 @@ mod heavy {
         assert!(origin.malformed().is_empty());
         weir.stop_all();
     }
+}
 
-    #[test]
-    fn a_binary_that_hangs_is_ended_after_a_minute() {
-        let origin = Origin::ok("x");
-        let config = Config::forwarding(origin.url()).without_kernel();
-        let hangs = refused::script(&config, "exec sleep 600");
-        let weir = config.start();
-        let begun = std::time::Instant::now();
-        let exit = weir.upgrade(&["--binary", &hangs]);
-        assert_eq!(exit.code, Some(6), "{}", exit.stderr);
-        assert!(begun.elapsed() >= Duration::from_secs(60) && begun.elapsed() < Duration::from_secs(75));
-        assert!(exit.stderr.contains("60 s"), "{}", exit.stderr);
-        refused::serves_on(&weir);
-    }
+#[test]
+fn a_binary_that_hangs_is_ended_after_a_minute() {
+    let origin = Origin::ok("x");
+    let config = Config::forwarding(origin.url()).without_kernel();
+    let hangs = refused::script(&config, "exec sleep 600");
+    let weir = config.start();
+    let begun = std::time::Instant::now();
+    let exit = weir.upgrade(&["--binary", &hangs]);
+    assert_eq!(exit.code, Some(6), "{}", exit.stderr);
+    assert!(begun.elapsed() >= Duration::from_secs(60) && begun.elapsed() < Duration::from_secs(75));
+    assert!(exit.stderr.contains("60 s"), "{}", exit.stderr);
+    refused::serves_on(&weir);
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::socket_file::{Access, remove_stale};
 
@@ -82,13 +82,22 @@ pub fn open(bind: &Bind, workers: usize) -> Result<Opened, BindError> {
     .map_err(|cause| BindError { bind: bind.clone(), cause })
 }
 
-/// Opens `count` more sockets where others of this process, or of the one that it follows, listen already.
+/// Binds `count` more sockets where others of this process, or of the one that it follows, listen already. They get no
+/// connections before [`begin`]: until this process accepts, those are the other's.
 ///
 /// # Errors
 /// The kernel's refusal: another user's sockets are not joined.
 pub fn join(address: SocketAddr, count: usize) -> Result<Vec<OwnedFd>, BindError> {
-    let sockets: io::Result<_> = (0..count).map(|_| Ok(tcp_listener(address)?.into())).collect();
+    let sockets: io::Result<_> = (0..count).map(|_| Ok(tcp_bound(address)?.into())).collect();
     sockets.map_err(|cause| BindError { bind: Bind::Tcp(address), cause })
+}
+
+/// Has a bound socket listen, unless it does.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn begin(socket: &OwnedFd) -> io::Result<()> {
+    SockRef::from(socket).listen(BACKLOG)
 }
 
 fn open_tcp(address: SocketAddr, workers: usize) -> io::Result<(Bind, Vec<OwnedFd>)> {
@@ -119,13 +128,18 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
 }
 
 fn tcp_listener(address: SocketAddr) -> io::Result<Socket> {
+    let socket = tcp_bound(address)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn tcp_bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = tcp_socket(address)?;
     socket.set_reuse_port(true)?;
     // Accepted sockets inherit these two, which saves two system calls per connection.
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket)
 }
 

@@ -27,6 +27,7 @@ impl Exchange<'_> {
         // Who takes the tunnel for granted may have sent its first octets: they are no request.
         record.keep_alive = false;
         let destination = asked.destination()?;
+        self.check_tunnel()?;
         let paths = asked.request.paths(false)?;
         let _place = self.policies(&paths, record).await?;
         let addresses = self.addresses(destination);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Exchange;
-use crate::base::{Fault, Instant};
+use crate::base::{Fault, Instant, Reason};
 use crate::http::{Edits, Known, Request, Version};
 use crate::listen::deadline;
 
@@ -26,7 +26,7 @@ impl Exchange<'_> {
 /// Fills in the head of an error: trailers alone, behind which nothing comes.
 pub(super) fn write_error(fault: Fault, edits: &mut Edits) {
     edits.add(b"Content-Type", b"application/grpc");
-    edits.add(b"grpc-status", status_of(fault.status));
+    edits.add(b"grpc-status", status_of(fault));
     edits.add(b"grpc-message", fault.reason.token().as_bytes());
 }
 
@@ -37,9 +37,11 @@ fn is_grpc(request: &Request<'_>) -> bool {
         && matches!(media.get(MEDIA.len()), None | Some(b'+' | b';' | b' '))
 }
 
-/// gRPC's own mapping of HTTP's statuses to its.
-fn status_of(status: u16) -> &'static [u8] {
-    match status {
+/// gRPC's own mapping of HTTP's statuses to its; but a deadline that has passed is what gRPC has a status of its own for,
+/// and what the client's library would say itself a moment later.
+fn status_of(fault: Fault) -> &'static [u8] {
+    match fault.status {
+        _ if fault.reason == Reason::RequestTimeout => b"4",
         400 => b"13",
         401 => b"16",
         403 => b"7",

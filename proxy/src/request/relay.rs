@@ -183,13 +183,21 @@ impl Exchange<'_> {
     pub(super) async fn see_off(&self, stream: &Stream) -> Result<(), Fault> {
         let mut watch = Watch::begin(&self.client.socket);
         while stream.unsent() > 0 {
-            let period = deadline(ring::now(), self.rules.timeouts.send);
-            match self.client.within(period, stream.drained()).await {
+            let end = match (deadline(ring::now(), self.rules.timeouts.send), self.deadline) {
+                (Some(period), end) => Some(period.earliest(end)),
+                (None, end) => end,
+            };
+            match self.client.within(end, stream.drained()).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(_)) => return Err(gone(self.client)),
-                Err(Stopped::Late) if watch.moved() => {}
-                Err(Stopped::Late) => return Err(Fault::new(Reason::ClientTooSlow)),
-                Err(_) => return Err(cut(self.client)),
+                Err(stopped) => {
+                    if let Some(fault) = self.stopped(stopped) {
+                        return Err(fault);
+                    }
+                    if !watch.moved() {
+                        return Err(Fault::new(Reason::ClientTooSlow));
+                    }
+                }
             }
         }
         Ok(())

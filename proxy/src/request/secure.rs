@@ -9,7 +9,7 @@ use crate::base::{Fault, Reason};
 use crate::http::Head;
 use crate::listen::{Client, Secured, Stopped, deadline};
 use crate::ring;
-use crate::tls::{Alert, Cause, Handshake, Refused, Store};
+use crate::tls::{Alert, Cause, Handshake, Refused, Store, is_in_date};
 use crate::wire::{Failure, Tls};
 use crate::worker::{Handshakes, Worker};
 
@@ -32,6 +32,7 @@ pub(super) async fn secure(worker: &Worker, client: &Client, tls: &Tls) -> bool 
     let end = deadline(client.accepted, listener.1.rules.timeouts.tls);
     let max = current.snapshot.document.listeners[listener.0].tls.handshakes_max;
     let reason = match client.within(end, agree(worker, tls, store, max)).await {
+        Ok(Ok(secured)) if has_expired(worker, &secured) => Reason::TlsClientCert,
         Ok(Ok(secured)) => {
             worker.counters.handshakes.add(1);
             return client.tls.set(Rc::new(secured)).is_ok();
@@ -47,6 +48,13 @@ pub(super) async fn secure(worker: &Worker, client: &Client, tls: &Tls) -> bool 
         let _ = client.within(Some(ring::now() + GOODBYE), tls.say_goodbye()).await;
     }
     false
+}
+
+/// Whether the client's certificate was good when it was shown, and is not any more: a resumed session brings it along
+/// unchecked (RFC 8446 section 4.6.1).
+fn has_expired(worker: &Worker, secured: &Secured) -> bool {
+    let now = worker.wall.unix_ns(ring::now()) / 1_000_000_000;
+    secured.resumed && secured.client_certificate.as_ref().is_some_and(|der| !is_in_date(der, now as i64))
 }
 
 /// Waits for a place among the handshakes, which nobody gets who says nothing, and makes this one.

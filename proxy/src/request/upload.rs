@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 
 use super::body::{ClientBody, Pace};
-use super::relay::Watch;
+use super::relay::{Watch, gone};
 use crate::base::{Fault, Instant, Reason, Retry};
 use crate::buf::{Chunk, SendBuf, spare_vec};
 use crate::config::raw::Timeouts;
@@ -241,9 +241,10 @@ impl Upload<'_, '_> {
         let mut watch = Watch::begin(socket);
         loop {
             self.timer.set(deadline(ring::now(), self.timeouts.write));
-            match self.timer.race(socket.flush()).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(_)) => return self.wait_for_word().await,
+            match self.timer.race(select2(socket.flush(), self.left())).await {
+                Ok(Either::Left(Ok(()))) => return Ok(()),
+                Ok(Either::Left(Err(_))) => return self.wait_for_word().await,
+                Ok(Either::Right(())) => return Err(gone(self.client)),
                 Err(_) if watch.moved() => {}
                 Err(_) => return Err(Fault::new(Reason::UpstreamWriteTimeout).retry(Retry::Idempotent)),
             }
@@ -253,7 +254,17 @@ impl Upload<'_, '_> {
     /// The upstream stopped reading: its response, or its end, is awaited beside this, for as long as a response may take.
     async fn wait_for_word(&self) -> Result<(), Fault> {
         self.await_head_until(deadline(ring::now(), self.timeouts.response_header));
-        std::future::pending().await
+        self.left().await;
+        Err(gone(self.client))
+    }
+
+    /// Waits until the client's stream is reset, or its connection ended. A connection that is the client's alone shows
+    /// its end when its body is read.
+    async fn left(&self) {
+        match self.client.socket.stream() {
+            Some(stream) => stream.failed().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Sets the deadline of the response's head, unless that has come: from then on the download has the timer.

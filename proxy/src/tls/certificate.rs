@@ -8,6 +8,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 use super::{Names, ocsp, provider};
 
@@ -153,5 +154,13 @@ pub(super) fn read_key(octets: &[u8]) -> Result<PrivateKeyDer<'static>, Flaw> {
     PrivateKeyDer::from_pem_slice(octets).map_err(|error| match error {
         pem::Error::NoItemsFound => Flaw::new("key", "holds no private key, or one that is encrypted"),
         other => Flaw::new("key", format!("is not PEM: {other}")),
+    })
+}
+
+/// Whether a certificate in DER may be used at this time, in Unix seconds.
+pub fn is_in_date(der: &[u8], unix: i64) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(_, certificate)| {
+        let validity = certificate.validity();
+        (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&unix)
     })
 }

@@ -68,6 +68,11 @@ impl ClientAuth {
         Ok(Self::On(Arc::new(Policy { verifier, identity, context: hash.finalize().into() })))
     }
 
+    /// Whether every client must have one.
+    pub(super) fn is_mandatory(&self) -> bool {
+        self.policy().is_some_and(|policy| policy.verifier.client_auth_mandatory())
+    }
+
     pub(super) fn verifier(&self) -> Option<Arc<dyn ClientCertVerifier>> {
         self.policy().map(|policy| policy.verifier.clone())
     }

@@ -58,6 +58,8 @@ pub struct Session {
     update_due: bool,
     /// A warning to be sent before anything else.
     warning_due: Option<Alert>,
+    /// The peer has been refused a handshake anew.
+    refused: bool,
     /// The peer has said that it sends no more.
     ended: bool,
     /// We have said so.
@@ -86,6 +88,7 @@ impl Session {
             idle: 0,
             update_due: false,
             warning_due: None,
+            refused: false,
             ended: false,
             closed: false,
             burst: 0,
@@ -174,6 +177,10 @@ impl Session {
     fn handshake(&mut self, octets: &[u8]) -> Result<(), Alert> {
         if self.version() == Version::Tls12 {
             // Either side may ask for a handshake anew; neither gets one (RFC 5746 section 4.5 permits that).
+            // Once: each refusal is sent without anybody waiting for it, and a peer that reads none could pile them up.
+            if std::mem::replace(&mut self.refused, true) {
+                return Err(Alert::UNEXPECTED_MESSAGE);
+            }
             self.warning_due = Some(Alert::NO_RENEGOTIATION);
             return Ok(());
         }

@@ -218,6 +218,11 @@ impl Store {
         &self.offers
     }
 
+    /// Whether clients must have a certificate for any of them.
+    pub fn demands_certificates(&self) -> bool {
+        self.offers.iter().any(|offer| offer.client_auth.is_mandatory())
+    }
+
     /// Whether it has none but the one that weir has made.
     pub fn is_makeshift(&self) -> bool {
         self.offers.is_empty()

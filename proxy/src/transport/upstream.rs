@@ -168,7 +168,7 @@ impl Upstream {
     pub fn framing(&self, stated: BodyLength) -> BodyLength {
         match self.socket.stream() {
             Some(stream) if stream.has_ended() => BodyLength::None,
-            Some(_) if !stated.is_empty() => BodyLength::UntilClose,
+            Some(_) if stated != BodyLength::None => BodyLength::UntilClose,
             _ => stated,
         }
     }

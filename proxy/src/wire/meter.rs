@@ -247,6 +247,7 @@ impl Meter {
             Frame::Headers { stream, .. } => {
                 self.spoken = true;
                 if self.unanswered.remove(&stream) == Some(false) {
+                    self.charge(IDLE_WORK);
                     self.noted.push(Noted::TooLarge);
                 }
             }

@@ -52,6 +52,8 @@ struct Inner {
     content: Option<u64>,
     /// All that is to be sent has been given to the codec.
     whole: bool,
+    /// Trailers may follow the octets that were announced: [`Stream::end`] ends it, and they do not.
+    held: bool,
     trailers: Option<Vec<u8>>,
     /// Nothing more comes.
     received_all: bool,
@@ -104,6 +106,7 @@ impl Stream {
                 front: VecDeque::new(),
                 content: None,
                 whole: false,
+                held: false,
                 trailers: None,
                 received_all: false,
                 ended: None,
@@ -182,6 +185,11 @@ impl Stream {
         {
             inner.ended.get_or_insert(ended);
         }
+    }
+
+    /// Has it end with [`Stream::end`] alone, also where its head announces how much comes: trailers may follow.
+    pub fn hold(&self) {
+        self.inner.borrow_mut().held = true;
     }
 
     /// Waits until so little of what was sent is left that more may follow.
@@ -331,10 +339,10 @@ impl Inner {
         while let Out::Reply(reply) = &mut self.out {
             let Some(head) = octets.take_vec() else { return Ok(()) };
             gauge.count(head.len());
-            if let Some((stream, content)) = reply.head(head)? {
+            if let Some((stream, content)) = reply.head(head, self.held)? {
                 self.out = Out::Content(stream);
                 self.content = content;
-                self.whole = content == Some(0);
+                self.whole = content == Some(0) && !self.held;
             }
         }
         if let Out::Ask(ask) = &mut self.out {
@@ -353,7 +361,7 @@ impl Inner {
             return Ok(());
         }
         self.content = self.content.map(|left| left.saturating_sub(octets.len() as u64));
-        self.whole = self.content == Some(0);
+        self.whole = self.content == Some(0) && !self.held;
         stream.send_data(Payload::new(octets, gauge), self.whole).map_err(|error| Ended::of(&error))
     }
 
@@ -362,7 +370,7 @@ impl Inner {
         if self.whole {
             return Ok(());
         }
-        if self.content.is_some() {
+        if self.content.is_some_and(|left| left > 0) {
             // Less came than was announced. Nobody may take that for the whole.
             return Err(Ended::Lost);
         }

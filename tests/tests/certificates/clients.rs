@@ -88,6 +88,25 @@ fn name_that_asks_for_certificates_is_not_reached_over_another() {
 }
 
 #[test]
+fn nobody_tunnels_without_a_certificate_where_one_is_asked_for() {
+    let (origin, authority, clients) = (Origin::ok("x"), Authority::new(), Authority::new());
+    let config = Config::new();
+    let (ca, identity) = (config.file("clients.pem", clients.pem()), authority.certify(&["m.test"]));
+    let asks = format!("client_auth = \"require\", client_ca = \"{ca}\"");
+    let destination = origin.url().replace("http://", "");
+    let allow = format!("connect_allow = [\"{destination}\"]");
+    let entries = [entry(&config, "m", &identity, &asks)];
+    let weir = listening(config, &entries, "", &allow).start();
+    let connect = |connector: &Connector| {
+        let mut client = weir.client_tls(connector);
+        client.write(format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n\r\n"));
+        client.response_to("CONNECT").status
+    };
+    assert_eq!(connect(&Connector::to("m.test").without_sni()), 421);
+    assert_eq!(connect(&Connector::to("m.test").trusting(&authority).showing(clients.certify_client("me"))), 200);
+}
+
+#[test]
 fn name_that_begins_to_ask_is_not_reached_on_connections_of_before() {
     let (origin, authority, clients) = (Origin::ok("x"), Authority::new(), Authority::new());
     let config = Config::forwarding(origin.url());

@@ -157,10 +157,10 @@ fn section_6_9_1_the_connections_window_binds_the_client_too() {
     let stand = Stand::with(|config| config.tables(keys));
     stand.connection_error("the connection's window", FLOW, |peer| {
         let body = vec![0; 16_384];
-        for _ in 0..2 {
-            let stream = peer.open(&post("/"), false);
-            let _ = peer.try_send((0..3).map(|_| Frame::data(stream, &body, false)));
-        }
+        // Within each stream's window, at once, and far beyond what may have been given back meanwhile.
+        let streams: Vec<_> = (0..40).map(|_| peer.open(&post("/"), false)).collect();
+        let frames = streams.iter().flat_map(|stream| (0..3).map(|_| Frame::data(*stream, &body, false)));
+        let _ = peer.try_send(frames.collect::<Vec<_>>());
     });
 }
 

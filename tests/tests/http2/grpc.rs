@@ -96,7 +96,7 @@ fn the_deadline_of_the_client_holds() {
     let stream = peer.open(&[call("/s/m"), vec![("grpc-timeout", "300m")]].concat(), true);
     let answer = peer.response(stream);
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
-    assert_eq!((answer.status(), answer.fields.first("grpc-status")), (200, Some("14")));
+    assert_eq!((answer.status(), answer.fields.first("grpc-status")), (200, Some("4")));
     weir.wait_reason("request_timeout", 1);
     assert_eq!(origin.last().fields.first("grpc-timeout"), Some("300m"));
 }

@@ -1,7 +1,9 @@
 //! Whatever keeps another binary from taking over: it is said, with the right status, and the old one serves on.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use weir_tests::ports::Port;
 use weir_tests::weir::command;
 use weir_tests::{Config, Origin, Weir, wait};
@@ -90,7 +92,7 @@ fn an_upgrade_during_an_upgrade_is_refused() {
         assert_eq!(second.code, Some(1), "{}", second.stderr);
         assert!(second.stderr.contains("under way"), "{}", second.stderr);
         assert_eq!(weir.get("/").status, 200);
-        child.signal(rustix::process::Signal::KILL);
+        child.signal(Signal::KILL);
         let first = first.join().expect("a status");
         assert_eq!(first.code, Some(1), "{}", first.stderr);
         assert!(first.stderr.contains("signal: 9"), "{}", first.stderr);
@@ -110,7 +112,7 @@ fn without_a_socket_weir_serves_and_says_that_it_cannot_be_upgraded() {
         assert_eq!(weir.get("/").status, 200);
         wait::until("a warning", || warned(&weir).contains("UPGRADE_SOCKET"));
         assert!(warned(&weir).contains(&path), "{}", warned(&weir));
-        weir.signal(rustix::process::Signal::USR2);
+        weir.signal(Signal::USR2);
         wait::until("it says why not", || weir.stderr().contains("upgrade_socket"));
         weir.stop();
     }
@@ -143,4 +145,30 @@ fn nobody_to_ask_is_told_from_an_answer_of_no() {
         assert_eq!(exit.code, Some(1));
         assert!((exit.stderr + &exit.stdout).contains("upgrade_socket"));
     }
+}
+
+#[test]
+fn more_workers_that_never_get_ready_take_no_connection() {
+    let origin = Origin::ok("x");
+    let weir = Config::forwarding(origin.url()).without_kernel().start();
+    let text = weir.text();
+    // What is required is on an interface that is not there: the new process is never ready.
+    let off = "[kernel]\nmode = \"off\"\nflow = false\nsteer = \"off\"";
+    let wish = "[kernel]\nmode = \"dry_run\"\nrequired = [\"drop\"]\ninterfaces = [\"nowhere0\"]";
+    assert!(text.contains(off) && text.contains("workers = 1"));
+    weir.write(&text.replace(off, wish).replace("workers = 1", "workers = 8"));
+    let exit = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| weir.upgrade(&[]));
+        wait::until("the other process is there", || weir.processes().len() == 2);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(3) {
+            assert_eq!(weir.get("/").status, 200);
+        }
+        assert!(!asked.is_finished());
+        weir.processes()[1].signal(Signal::KILL);
+        asked.join().expect("an end")
+    });
+    assert_eq!(exit.code, Some(1), "{}", exit.stderr);
+    weir.write(&text);
+    serves_on(&weir);
 }

@@ -174,6 +174,29 @@ fn an_answer_before_the_body_is_relayed_and_the_rest_is_not_sent() {
 }
 
 #[test]
+fn trailers_behind_a_length_reach_who_speaks_http_2() {
+    let origin = H2Origin::new(|mut call| async move {
+        let empty = call.head.uri.path() == "/empty";
+        let mut stream = call.begin(200, &[("content-length", if empty { "0" } else { "5" })], false);
+        if !empty {
+            let _ = stream.send_data(b"hello".to_vec().into(), false);
+        }
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("x-check", "yes".parse().expect("a value"));
+        let _ = stream.send_trailers(trailers);
+    });
+    let weir = to(origin.url()).h2c().start();
+    let mut peer = weir.h2();
+    for (path, content) in [("/", "hello"), ("/empty", "")] {
+        let stream = peer.open(&[(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "a")], true);
+        let answer = peer.response(stream);
+        assert_eq!((answer.status(), String::from_utf8_lossy(&answer.body).as_ref()), (200, content));
+        assert!(answer.ended);
+        assert_eq!(answer.trailers.first("x-check"), Some("yes"), "{path}");
+    }
+}
+
+#[test]
 fn grpc_goes_through_with_its_trailers() {
     let origin = H2Origin::new(|mut call| async move {
         let fields = [("content-type", "application/grpc")];

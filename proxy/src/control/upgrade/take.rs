@@ -199,7 +199,10 @@ impl Arrival {
         self.process.accept();
         begin();
         self.facts.freeze(false);
-        self.taking.talk.say(&FromNew::Serving, Instant::now() + READY_MAX).map_err(failed)?;
+        // It serves, whether or not the one before is still there to hear of it.
+        if let Err(error) = self.taking.talk.say(&FromNew::Serving, Instant::now() + READY_MAX) {
+            tracing::warn!(error = %failed(error), "the process before is gone");
+        }
         Handle::current().block_on(self.kernel.steer());
         tracing::info!(before = self.taking.manifest.pid, "this process serves now");
         Ok(())

@@ -159,6 +159,11 @@ impl Attempt<'_, '_, '_> {
             record.keep_alive = false;
             record.close_delimited = true;
         }
+        if let (Some(own), Some(theirs)) = (exchange.client.socket.stream(), upstream.socket.stream())
+            && !theirs.has_ended()
+        {
+            own.hold();
+        }
         let mut octets = spare_vec();
         exchange.write_head(&mut octets, coded.head(self.out(head, &response, to, record, edits)));
         record.status = head.status();

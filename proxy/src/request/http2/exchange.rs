@@ -71,10 +71,11 @@ fn read(
     let protocol = parts.extensions.remove::<Protocol>();
     let protocol = protocol.as_ref().map(Protocol::as_str);
     let incoming = write_incoming(&mut parts, protocol, key, limits, bytes)?;
-    if parse_request(bytes, limits, head)?.is_none() {
+    let parsed = parse_request(bytes, limits, head);
+    head.carry(incoming, ends);
+    if parsed?.is_none() {
         return Err(Fault::new(Reason::HeadersTooLarge));
     }
-    head.carry(incoming, ends);
     // RFC 8441 section 5, RFC 6455 section 4.1: what an offer lacks cannot be made up for.
     if incoming.extended && crate::http::Request::new(head, bytes).websocket().is_none() {
         return Err(Fault::new(Reason::ProtocolUnsupported));

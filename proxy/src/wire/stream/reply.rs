@@ -24,13 +24,14 @@ impl Reply {
         Self { respond, bodiless }
     }
 
-    /// Sends what heads `octets` hold. Once the final one has gone: where its content goes, and how long that is.
-    pub(super) fn head(&mut self, octets: Vec<u8>) -> Result<Option<Begun>, Ended> {
+    /// Sends what heads `octets` hold. Once the final one has gone: where its content goes, and how long that is. It ends
+    /// where there is none, unless it is `held`.
+    pub(super) fn head(&mut self, octets: Vec<u8>, held: bool) -> Result<Option<Begun>, Ended> {
         let mut octets = Bytes::from(octets);
         while !octets.is_empty() {
             let out = read_outgoing(&octets, self.bodiless).map_err(|_| Ended::Lost)?;
             if !out.head.status().is_informational() {
-                let sent = self.respond.send_response(out.head, out.content == Some(0));
+                let sent = self.respond.send_response(out.head, out.content == Some(0) && !held);
                 return sent.map(|stream| Some((stream, out.content))).map_err(|error| Ended::of(&error));
             }
             self.respond.send_informational(out.head).map_err(|error| Ended::of(&error))?;

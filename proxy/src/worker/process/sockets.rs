@@ -13,7 +13,7 @@ use crate::config::value::Bind as RawBind;
 use crate::config::{At, Document, Problem, raw};
 use crate::control::facts::ListenerFact;
 use crate::control::port::{Handed, Kept};
-use crate::listen::{Access, Bind, BindError, Opened, SocketFile, join, open};
+use crate::listen::{Access, Bind, BindError, Opened, SocketFile, begin, join, open};
 use crate::worker::NewSocket;
 
 /// A bound address of a listener: its name, the address as the document writes it.
@@ -171,6 +171,16 @@ impl Process {
             let more =
                 sockets.first().map(|first| (sockets.len()..workers).map_while(|_| first.try_clone().ok()).collect());
             sockets.extend::<Vec<_>>(more.unwrap_or_default());
+        }
+        if taken {
+            // Those that were added listen only now: before, the other process could not have had their connections.
+            sockets.retain(|socket| match begin(socket) {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(%listener, address = %bind, %error, "one socket less");
+                    false
+                }
+            });
         }
         for (at, fd) in sockets.into_iter().enumerate() {
             let socket = NewSocket { listener: listener.clone(), address: address.clone(), port, taken, fd };
